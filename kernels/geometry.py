@@ -1,0 +1,78 @@
+"""Window arithmetic on plain integers: the sizes that convolutions and pools have in common.
+
+A window of ``kernel`` taps, ``dilation`` apart, spans ``(kernel - 1) * dilation + 1`` pixels. It slides
+in steps of ``stride`` over ``before + size + after`` padded pixels.
+
+Examples
+--------
+>>> output_size(32, 5)                                   # LeNet-5 C1
+28
+>>> output_size(112, 3, stride=2, ceil_mode=True)        # GoogLeNet's first pool
+56
+>>> same_padding(224, 3, stride=2)                       # TensorFlow: the odd pixel goes to the end
+(0, 1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def span(kernel: int, dilation: int = 1) -> int:
+    """Pixels covered by a window, the holes of the dilation included."""
+    return (kernel - 1) * dilation + 1
+
+
+def output_size(
+    size: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    before: int = 0,
+    after: int = 0,
+    dilation: int = 1,
+    ceil_mode: bool = False,
+) -> int:
+    """Number of window positions along one axis; below 1 when the window does not fit.
+
+    With ``ceil_mode`` a last, overhanging window counts too, unless it would start in the padding at
+    the end (Caffe's and PyTorch's rule: it would see no pixel of the image).
+    """
+    room = before + size + after - span(kernel, dilation)
+    if room < 0 and not ceil_mode:
+        return 0
+    if not ceil_mode:
+        return room // stride + 1
+    positions = -(-room // stride) + 1
+    return positions - 1 if (positions - 1) * stride >= size + before else positions
+
+
+def same_padding(size: int, kernel: int, *, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
+    """TensorFlow's ``'same'``: pad so that the output size is ``ceil(size / stride)``.
+
+    An odd total puts the extra pixel at the end (bottom, right).
+    """
+    total = max((-(-size // stride) - 1) * stride + span(kernel, dilation) - size, 0)
+    return total // 2, total - total // 2
+
+
+def adaptive_window(index: int, size: int, bins: int) -> tuple[int, int]:
+    """First and one-past-last pixel of bin ``index`` when ``size`` pixels fall into ``bins`` bins."""
+    return index * size // bins, -(-(index + 1) * size // bins)
+
+
+def receptive_field(layers: Iterable[tuple[int, int, int]]) -> tuple[int, int]:
+    """Pixels of the input that one output sees, and the input step between two outputs.
+
+    ``layers`` holds ``(kernel, stride, dilation)`` from the input upwards.
+
+    Examples
+    --------
+    >>> receptive_field([(5, 1, 1), (2, 2, 1), (5, 1, 1), (2, 2, 1)])   # LeNet-5 up to S4
+    (16, 4)
+    """
+    field, step = 1, 1
+    for kernel, stride, dilation in layers:
+        field += (kernel - 1) * dilation * step
+        step *= stride
+    return field, step

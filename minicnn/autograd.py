@@ -1,0 +1,506 @@
+"""Reverse-mode automatic differentiation: a Tensor, a tape, and a walk back along it.
+
+How it works, in the order of this file:
+
+1. A ``Tensor`` is a NumPy array that may remember the op that made it (its ``Node``).
+2. An op computes its result and calls ``record(name, out, (input, gradient), ...)``: each input stands
+   beside the function that turns the gradient of the output into the gradient of that input. What such a
+   function closes over is what the tape saves; a pair whose input needs no gradient is dropped.
+3. ``backward()`` visits the nodes in the reverse of the order in which they were made (which is always a
+   valid order: an op is younger than its inputs) and adds up what flows into each tensor. It is a loop, so a
+   graph may be as deep as memory allows. A node forgets its functions, and with them the saved arrays,
+   as soon as it was visited.
+
+A saved array that is changed in place before ``backward()`` would give a wrong gradient without a word.
+Every memory block therefore has a ``_Block`` that counts the changes made through minicnn. Once the raw
+array was handed out (``tensor.data``), anybody may write to it unseen, so from then on the block is also
+compared by checksum. A tensor whose ``.data`` nobody asked for costs nothing.
+
+Examples
+--------
+>>> import numpy as np, minicnn
+>>> w = minicnn.Tensor(np.array([1.0, 2.0]), requires_grad=True)
+>>> loss = (w * w + 3.0 * w).sum()
+>>> loss.backward()
+>>> w.grad.numpy()
+array([5., 7.])
+"""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from minicnn.errors import DTypeError, GraphError, ShapeError
+
+Array = NDArray[Any]
+Gradient = Callable[[Array], Array]
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+# Operators and methods of Tensor that are ops: minicnn/functional/arithmetic.py says what they compute.
+OPERATORS: dict[str, Callable[..., Tensor]] = {}
+
+_recording: ContextVar[bool] = ContextVar("minicnn_recording", default=True)
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Compute without recording: nothing is saved, results need no gradient.
+
+    Examples
+    --------
+    >>> import numpy as np, minicnn
+    >>> w = minicnn.Tensor(np.ones(2), requires_grad=True)
+    >>> with minicnn.no_grad():
+    ...     (w * 2).requires_grad
+    False
+    """
+    token = _recording.set(False)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def is_recording() -> bool:
+    """Whether ops on tensors that need a gradient are recorded (not inside ``no_grad``)."""
+    return _recording.get()
+
+
+class _Block:
+    """What is known of one block of memory, shared by all tensors that look at it."""
+
+    __slots__ = ("changes", "checksum", "handed_out")
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self.handed_out = False
+        self.checksum = 0  # of the contents at the moment of handing out
+
+
+def _checksum(array: Array) -> int:
+    return zlib.crc32(array.reshape(-1).view(np.uint8).data)
+
+
+class Tensor:
+    """A contiguous NumPy array that can be differentiated through.
+
+    Parameters
+    ----------
+    array : array_like
+        Copied. Lists and Python numbers become float32; arrays keep their dtype, in native byte order.
+    requires_grad : bool
+        Whether ``backward()`` shall leave the gradient in ``.grad``; only float32 and float64 can.
+
+    Raises
+    ------
+    DTypeError
+        If the array is not numeric, is complex, or needs a gradient and is not float32 or float64.
+
+    Examples
+    --------
+    >>> import minicnn
+    >>> x = minicnn.Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    >>> x.sum().backward()
+    >>> x.grad
+    Tensor([[1., 1.],
+            [1., 1.]], dtype=float32)
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "_block", "array", "grad", "node", "requires_grad", "retains_grad")
+    __array_priority__ = 1000  # numpy_array * tensor is asked of the tensor
+
+    array: Array  # for the library's own use: reads only, or between `changing()`
+    grad: Tensor | None
+    node: Node | None
+
+    def __init__(self, array: ArrayLike, requires_grad: bool = False) -> None:
+        if isinstance(array, Tensor):
+            array = array.array
+        if isinstance(array, np.ma.MaskedArray):
+            raise DTypeError("Tensor: a masked array's mask would be ignored; call .filled(value) first")
+        values = np.array(array, order="C", subok=False)
+        if not isinstance(array, (np.ndarray, np.generic)) and values.dtype == np.float64:
+            values = values.astype(np.float32)
+        if values.dtype.kind not in "fiub" or values.dtype == np.longdouble:
+            raise DTypeError(f"Tensor: array must hold real numbers, got dtype {values.dtype}")
+        self._set(values.astype(values.dtype.newbyteorder("="), copy=False), requires_grad, _Block())
+
+    def _set(self, array: Array, requires_grad: bool, block: _Block, node: Node | None = None) -> None:
+        if requires_grad and array.dtype not in FLOATS:
+            raise DTypeError(f"Tensor: only float32 and float64 can have a gradient, got {array.dtype}")
+        self.array, self.requires_grad, self._block, self.node = array, requires_grad, block, node
+        self.grad = None
+        self.retains_grad = False
+
+    @staticmethod
+    def wrap(array: Array, block: _Block | None = None) -> Tensor:
+        """Return a tensor on this very array (C-contiguous, native), without a copy: for ops' results."""
+        tensor = Tensor.__new__(Tensor)
+        tensor._set(array, False, block or _Block())
+        return tensor
+
+    # ------------------------------------------------------------------------------- looking at it
+
+    @property
+    def data(self) -> Array:
+        """The array itself: writing to it changes the tensor.
+
+        ``backward()`` refuses to use a saved array that was changed after it was saved.
+        """
+        block = self._block
+        if not block.handed_out:
+            block.checksum = _checksum(self.array)
+            block.handed_out = True
+        return self.array
+
+    @data.setter
+    def data(self, value: ArrayLike) -> None:
+        if value is self.array:  # t.data -= step: NumPy has written in place already
+            return
+        fresh = Tensor(np.asarray(value), self.requires_grad)
+        self.array, self._block = fresh.array, fresh._block  # a graph keeps the old block, unchanged
+
+    @contextmanager
+    def changing(self) -> Iterator[Array]:
+        """Give the array for writing in place, and count the change (optimisers, ``load_state_dict``)."""
+        try:
+            yield self.array
+        finally:
+            self._block.changes += 1
+
+    def numpy(self) -> Array:
+        """Return the values as a read-only array that shares memory with the tensor."""
+        view = self.array.view()
+        view.flags.writeable = False
+        return view
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        return np.array(self.array, dtype=dtype) if copy else np.asarray(self.numpy(), dtype=dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size along each axis; images are (N, C, H, W)."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.array.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.array.size
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded op made this tensor."""
+        return self.node is None
+
+    def item(self) -> float | int | bool:
+        """Return the only element as a Python number."""
+        if self.size != 1:
+            raise ShapeError(f"item: the tensor must have one element, got shape {self.shape}")
+        return self.array.item()  # type: ignore[no-any-return]
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a tensor without axes")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.array, separator=", ", prefix="Tensor(")
+        if self.array.dtype != np.float64:
+            text += f", dtype={self.array.dtype}"
+        if self.node is not None:
+            text += f", made by {self.node.name}"
+        elif self.requires_grad:
+            text += ", requires_grad=True"
+        return f"Tensor({text})"
+
+    # ------------------------------------------------------------------------------- the graph
+
+    def detach(self) -> Tensor:
+        """Return a tensor on the same memory that the graph does not know."""
+        return Tensor.wrap(self.array, self._block)
+
+    def retain_grad(self) -> None:
+        """Let ``backward()`` leave a ``.grad`` here although an op made this tensor."""
+        self.retains_grad = True
+
+    def zero_grad(self) -> None:
+        """Forget the gradient (``backward()`` adds to what is there)."""
+        self.grad = None
+
+    def backward(self, grad: ArrayLike | Tensor | None = None) -> None:
+        """Add d(self)/d(leaf), times ``grad``, to the ``.grad`` of every leaf that needs it.
+
+        Parameters
+        ----------
+        grad : array_like, optional
+            The gradient of this tensor, of its shape; 1 for a tensor of one element.
+
+        Raises
+        ------
+        GraphError
+            If nothing was recorded, the graph was used before (its arrays are freed), or an array that
+            it saved was changed in place.
+        ShapeError
+            If ``grad`` is missing for a tensor of several elements, or has another shape.
+        """
+        if not self.requires_grad:
+            raise GraphError("backward: no input of this tensor needs a gradient, nothing was recorded")
+        if grad is None:
+            if self.size != 1:
+                raise ShapeError(f"backward: grad must be given for a tensor of shape {self.shape}")
+            seed = np.ones_like(self.array)
+        else:
+            given = grad.array if isinstance(grad, Tensor) else np.asarray(grad)
+            if given.shape != self.shape:
+                raise ShapeError(f"backward: grad must have shape {self.shape}, got {given.shape}")
+            seed = np.array(given, dtype=self.dtype, order="C")
+        _walk_back(self, seed)
+
+    # ------------------------------------------------------------------------------- operators
+
+    def __add__(self, other: Any) -> Tensor:
+        return OPERATORS["add"](self, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Tensor:
+        return OPERATORS["sub"](self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return OPERATORS["sub"](other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return OPERATORS["mul"](self, other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return OPERATORS["div"](self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return OPERATORS["div"](other, self)
+
+    def __pow__(self, exponent: float) -> Tensor:
+        return OPERATORS["pow"](self, exponent)
+
+    def __neg__(self) -> Tensor:
+        return OPERATORS["mul"](self, -1.0)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return OPERATORS["matmul"](self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return OPERATORS["matmul"](other, self)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return OPERATORS["getitem"](self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if self.requires_grad and is_recording():
+            raise GraphError("setitem: a tensor that needs a gradient cannot be written to; use no_grad()")
+        where = index.array if isinstance(index, Tensor) else index
+        with self.changing() as array:
+            array[where] = value.array if isinstance(value, Tensor) else value
+
+    def sum(self, dim: int | tuple[int, ...] | None = None, *, keepdims: bool = False) -> Tensor:
+        """Sum over the axes ``dim`` (all of them by default)."""
+        return OPERATORS["sum"](self, dim, keepdims=keepdims)
+
+    def mean(self, dim: int | tuple[int, ...] | None = None, *, keepdims: bool = False) -> Tensor:
+        """Mean over the axes ``dim`` (all of them by default)."""
+        return OPERATORS["mean"](self, dim, keepdims=keepdims)
+
+    def exp(self) -> Tensor:
+        """E to the power of each element."""
+        return OPERATORS["exp"](self)
+
+    def log(self) -> Tensor:
+        """Natural logarithm of each element."""
+        return OPERATORS["log"](self)
+
+    def reshape(self, *shape: int | tuple[int, ...]) -> Tensor:
+        """Return the same elements in another shape; one size may be -1."""
+        return OPERATORS["reshape"](self, *shape)
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """Join the axes ``start_dim .. end_dim`` into one."""
+        return OPERATORS["flatten"](self, start_dim, end_dim)
+
+    def transpose(self, *axes: int) -> Tensor:
+        """Return the axes in the order ``axes`` (reversed by default)."""
+        return OPERATORS["transpose"](self, *axes)
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 - NumPy's name
+        """The axes in reverse order."""
+        return OPERATORS["transpose"](self)
+
+
+class Node:
+    """One recorded op: its name, its pairs of (input, gradient function), and what these saved."""
+
+    __slots__ = ("age", "dtype", "name", "pairs", "saved", "shape")
+
+    _made = 0
+
+    def __init__(
+        self, name: str, out: Tensor, inputs: tuple[Tensor, ...], pairs: list[tuple[Tensor, Gradient]]
+    ) -> None:
+        Node._made += 1
+        self.age = Node._made
+        self.name, self.shape, self.dtype = name, out.shape, out.dtype
+        self.pairs: list[tuple[Tensor, Gradient]] | None = pairs
+        closed_over = {
+            id(cell.cell_contents) for _, gradient in pairs for cell in getattr(gradient, "__closure__", None) or ()
+        }
+        self.saved = [
+            (tensor.array, block := tensor._block, block.changes, _checksum(tensor.array) if block.handed_out else None)
+            for tensor in (*inputs, out)
+            if id(tensor.array) in closed_over
+        ]
+
+    def verify(self) -> None:
+        """Raise GraphError if a saved array is not what it was when it was saved."""
+        for array, block, changes, checksum in self.saved:
+            before = block.checksum if checksum is None else checksum
+            if block.changes != changes or (block.handed_out and _checksum(array) != before):
+                raise GraphError(
+                    f"backward: an array of shape {array.shape} that {self.name} saved for its gradient was "
+                    "changed in place afterwards; change a copy, or change it after backward()"
+                )
+
+    def free(self) -> None:
+        """Forget the gradient functions and, with them, every saved array."""
+        self.pairs, self.saved = None, []
+
+
+def record(name: str, out: Array, *pairs: tuple[Tensor, Gradient], block: _Block | None = None) -> Tensor:
+    """Wrap an op's result and note how gradients flow back through it.
+
+    Parameters
+    ----------
+    name : str
+        The op, for messages and drawings.
+    out : array
+        The result, C-contiguous. A view of an input's memory comes with that input's ``block``.
+    *pairs : (Tensor, function)
+        Each input with the function from grad_out (an array like ``out``) to the gradient of that input (an
+        array like the input). The function must not write to grad_out. It closes over the arrays it needs
+        (``x.array``, not ``x``): these are saved until ``backward()``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> def square(x):
+    ...     values = x.array
+    ...     return record("square", values**2, (x, lambda grad_out: 2 * values * grad_out))
+    >>> x = Tensor(np.array([3.0]), requires_grad=True)
+    >>> square(x).backward()
+    >>> x.grad.item()
+    6.0
+    """
+    tensor = Tensor.wrap(out, block)
+    if _recording.get():
+        needed = [pair for pair in pairs if pair[0].requires_grad]
+        if needed:
+            tensor.requires_grad = True
+            tensor.node = Node(name, tensor, tuple(pair[0] for pair in pairs), needed)
+    return tensor
+
+
+def needs_grad(*tensors: Tensor | None) -> bool:
+    """Whether an op on these tensors will be recorded: if not, it need not keep what only gradients use."""
+    return _recording.get() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+def _walk_back(root: Tensor, seed: Array) -> None:
+    """Send ``seed`` from ``root`` down to the leaves, youngest op first."""
+    leaves: dict[Tensor, Array] = {}
+    keepers: dict[Node, Tensor] = {}  # tensors in the middle that asked for their gradient
+    flows: dict[Node, Array] = {}  # the gradient of each waiting node's output, as far as it has arrived
+    summed: set[int] = set()  # arrays made here: only these may be added to in place
+    waiting: list[tuple[int, Node]] = []  # a heap, youngest first
+
+    def arrive(tensor: Tensor, flow: Array) -> None:
+        node = tensor.node
+        if node is None:
+            place: dict[Any, Array] = leaves
+            key: Any = tensor
+        else:
+            place, key = flows, node
+            if node not in flows:
+                heapq.heappush(waiting, (-node.age, node))
+            if tensor.retains_grad:
+                keepers[node] = tensor
+        if key not in place:
+            place[key] = flow
+        elif id(place[key]) in summed:
+            place[key] += flow
+        else:
+            place[key] = place[key] + flow
+            summed.add(id(place[key]))
+
+    arrive(root, seed)
+    while waiting:
+        node = heapq.heappop(waiting)[1]
+        grad_out = flows.pop(node)
+        if node in keepers:
+            _deposit(keepers[node], grad_out.copy())
+        if node.pairs is None:
+            raise GraphError(
+                f"backward: {node.name} was walked through before and its saved arrays are freed; compute "
+                "the loss again, or add the losses and call backward() once"
+            )
+        node.verify()
+        for tensor, gradient in node.pairs:
+            flow = gradient(grad_out)
+            if flow.shape != tensor.shape or flow.dtype != tensor.dtype:
+                raise GraphError(
+                    f"backward: the gradient that {node.name} gives to an input must be {tensor.dtype} of shape "
+                    f"{tensor.shape}, got {flow.dtype} of shape {flow.shape}"
+                )
+            # A leaf keeps what arrives; it must not share memory with what still flows elsewhere.
+            if tensor.node is None and (flow is grad_out or flow.base is not None):
+                flow = flow.copy()
+            arrive(tensor, flow)
+        node.free()
+    for leaf, flow in leaves.items():
+        _deposit(leaf, flow)
+
+
+def _deposit(tensor: Tensor, flow: Array) -> None:
+    if tensor.grad is None:
+        tensor.grad = Tensor.wrap(flow)
+    else:
+        with tensor.grad.changing() as total:
+            total += flow

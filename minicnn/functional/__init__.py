@@ -1,0 +1,8 @@
+"""The public ops: each checks its arguments, runs a kernel, and records its gradients.
+
+Arguments are named and ordered as in ``torch.nn.functional``; options are keyword-only; a NumPy array is
+accepted wherever a Tensor is. Images are (N, C, H, W), filters (C_out, C_in // groups, KH, KW).
+"""
+
+from minicnn.functional.arithmetic import sub as sub
+from minicnn.functional.max_pool2d import max_pool2d as max_pool2d

@@ -1,0 +1,149 @@
+"""The one layer that checks: what every op demands of its arguments before a kernel runs.
+
+Each function returns the argument in the form that kernels trust, or raises one of minicnn.errors with
+the op, the rule in the glossary's letters, and the actual values.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from minicnn.autograd import FLOATS, Tensor, is_recording
+from minicnn.errors import DTypeError, OptionError, ShapeError
+from minicnn.kernels import geometry
+
+Pair = tuple[int, int]
+Pads = tuple[Pair, Pair]
+Input = Tensor | np.ndarray[Any, Any]  # what every op accepts
+
+
+def tensor(op: str, name: str, value: Any) -> Tensor:
+    """Accept a Tensor or a NumPy array of float32 or float64.
+
+    An array is copied while gradients are recorded, so that later changes to it cannot spoil them.
+    """
+    if not isinstance(value, Tensor):
+        if not isinstance(value, (np.ndarray, np.generic)):
+            raise DTypeError(f"{op}: {name} must be a Tensor or a NumPy array, got {type(value).__name__}")
+        if value.dtype.newbyteorder("=") not in FLOATS:
+            raise DTypeError(f"{op}: {name} must be float32 or float64, got {value.dtype}; convert with .astype()")
+        if isinstance(value, np.ma.MaskedArray):
+            raise DTypeError(f"{op}: {name} is a masked array, whose mask would be ignored; call .filled(value) first")
+        if is_recording():
+            return Tensor(value)
+        native = np.asarray(value, dtype=value.dtype.newbyteorder("="), order="C")
+        return Tensor.wrap(np.require(native, requirements=["C", "A", "W"]))
+    if value.dtype not in FLOATS:
+        raise DTypeError(f"{op}: {name} must be float32 or float64, got {value.dtype}")
+    return value
+
+
+def images(op: str, value: Any, name: str = "input") -> Tensor:
+    """Accept a batch of images (N, C, H, W); N may be 0, the others may not."""
+    x = tensor(op, name, value)
+    if x.ndim != 4:
+        hint = "; add the batch axis with x[None]" if x.ndim == 3 else ""
+        raise ShapeError(f"{op}: {name} must have 4 axes (N, C, H, W), got shape {x.shape}{hint}")
+    if 0 in x.shape[1:]:
+        raise ShapeError(f"{op}: {name} must have C, H, W >= 1, got shape {x.shape}")
+    return x
+
+
+def same_dtype(op: str, **tensors: Tensor | None) -> None:
+    """Refuse float32 beside float64: nothing is promoted silently."""
+    given = {name: t for name, t in tensors.items() if t is not None}
+    if len({t.dtype for t in given.values()}) > 1:
+        have = ", ".join(f"{name} {t.dtype}" for name, t in given.items())
+        raise DTypeError(f"{op}: all arrays must have one dtype, got {have}; convert with .astype()")
+
+
+def shape(op: str, name: str, value: Tensor, expected: tuple[int, ...], rule: str) -> None:
+    """Refuse a shape other than ``expected``; ``rule`` says it in the glossary's letters."""
+    if value.shape != expected:
+        raise ShapeError(f"{op}: {name} must have shape {rule} = {expected}, got {value.shape}")
+
+
+def integer(op: str, name: str, value: Any, least: int) -> int:
+    """Accept an integer (NumPy's too, bool not) that is at least ``least``."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise OptionError(f"{op}: {name} must be an integer, got {value!r}") from None
+    if not least <= number < 2**31:
+        raise OptionError(f"{op}: {name} must be >= {least} (and below 2**31), got {number}")
+    return number
+
+
+def pair(op: str, name: str, value: Any, least: int = 1) -> Pair:
+    """Accept one integer for both axes, or two: (vertical, horizontal)."""
+    if isinstance(value, (tuple, list, np.ndarray)):
+        if len(value) != 2:
+            raise OptionError(f"{op}: {name} must be an integer or a pair (vertical, horizontal), got {value!r}")
+        return integer(op, name, value[0], least), integer(op, name, value[1], least)
+    number = integer(op, name, value, least)
+    return number, number
+
+
+def number(op: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
+    """Accept a real number in ``low <= value <= high`` (NaN is in no range)."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise OptionError(f"{op}: {name} must be a number, got {value!r}")
+    if not low <= value <= high or math.isinf(value):
+        raise OptionError(f"{op}: {name} must be a finite number in {low} .. {high}, got {value!r}")
+    return float(value)
+
+
+def choice(op: str, name: str, value: Any, known: tuple[str, ...]) -> str:
+    """Accept one of the names in ``known``."""
+    if value not in known:
+        raise OptionError(f"{op}: {name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+    return str(value)
+
+
+def axis(op: str, name: str, value: Any, ndim: int) -> int:
+    """Accept an axis ``-ndim .. ndim-1``; return it counted from the front."""
+    number = integer(op, name, value, -(2**31)) if not isinstance(value, int) else value
+    if not -ndim <= number < ndim:
+        raise OptionError(f"{op}: {name} must lie in {-ndim} .. {ndim - 1}, got {number}")
+    return number % ndim
+
+
+def padding(op: str, value: Any, sizes: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> Pads:
+    """Return ((top, bottom), (left, right)).
+
+    Accepts an integer, a pair (vertical, horizontal), ``((top, bottom), (left, right))``, ``"valid"`` (none) or
+    ``"same"`` (TensorFlow's: output size ceil(size / stride), the odd pixel at the bottom and right).
+    """
+    if isinstance(value, str):
+        if choice(op, "padding", value, ("same", "valid")) == "valid":
+            return (0, 0), (0, 0)
+        vertical, horizontal = (
+            geometry.same_padding(sizes[i], kernel[i], stride=stride[i], dilation=dilation[i]) for i in (0, 1)
+        )
+        return vertical, horizontal
+    if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(v, (tuple, list)) for v in value):
+        return pair(op, "padding", value[0], 0), pair(op, "padding", value[1], 0)
+    vertical_pad, horizontal_pad = pair(op, "padding", value, 0)
+    return (vertical_pad, vertical_pad), (horizontal_pad, horizontal_pad)
+
+
+def output_hw(
+    op: str, sizes: Pair, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair, ceil_mode: bool = False
+) -> Pair:
+    """Return (H_out, W_out), or refuse a window larger than the padded image."""
+    result = []
+    for name, size, k, s, (before, after), d in zip("HW", sizes, kernel, stride, pads, dilation, strict=True):
+        out = geometry.output_size(size, k, stride=s, before=before, after=after, dilation=d, ceil_mode=ceil_mode)
+        if out < 1:
+            raise ShapeError(
+                f"{op}: the window must fit into the padded {name}, got {name}={size}, padding {before}+{after}, "
+                f"K{name}={k}, dilation {d}, which spans {geometry.span(k, d)}"
+            )
+        result.append(out)
+    return result[0], result[1]
