@@ -74,18 +74,6 @@ def pack(source, at, across, along, count, depth, width, panel, panel_at):
 
 
 @kernel
-def pack_rows(start, stop, a, at, across, along, rows, depth, panels):
-    """Pack A panels ``start .. stop``, in blocks of DEPTH: block k0 of panel p begins at k0 * padded_rows + p * 6 * dk."""
-    padded = (rows + ROWS - 1) // ROWS * ROWS
-    for p in range(start, stop):
-        for k0 in range(0, depth, DEPTH):
-            dk = min(DEPTH, depth - k0)
-            count = min(ROWS, rows - p * ROWS)
-            here = k0 * padded + p * ROWS * dk
-            pack(a, at + p * ROWS * across + k0 * along, across, along, count, dk, ROWS, panels, here)
-
-
-@kernel
 def _matmul(start, stop, a, a_row, a_k, b, b_k, b_column, m, k, n, column_blocks, c):
     width = 2 * lanes(c)
     a_panels = np.empty(ROW_PANELS * ROWS * DEPTH, c.dtype)
