@@ -5,4 +5,6 @@ accepted wherever a Tensor is. Images are (N, C, H, W), filters (C_out, C_in // 
 """
 
 from minicnn.functional.arithmetic import sub as sub
+from minicnn.functional.conv2d import conv2d as conv2d
+from minicnn.functional.linear import linear as linear
 from minicnn.functional.max_pool2d import max_pool2d as max_pool2d
