@@ -20,18 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minicnn import random
 from minicnn.autograd import Array, Tensor
 from minicnn.functional import check
 
 Shape = tuple[int, ...]
 Generator = np.random.Generator
-
-
-def generator() -> Generator:
-    """Return a generator for one layer: the n-th one after ``manual_seed(s)`` is always the same."""
-    _, step = random.next_stream()
-    return random.generator(f"initialise {step}")
 
 
 def fill(tensor: Tensor, values: ArrayLike) -> None:
@@ -67,16 +60,22 @@ def glorot_2010(shape: Shape, generator: Generator, *, distribution: str = "unif
 
 
 def he_2015(
-    shape: Shape, generator: Generator, *, mode: str = "fan_in", distribution: str = "normal", fan_in: int | None = None
+    shape: Shape,
+    generator: Generator,
+    *,
+    mode: str = "fan_in",
+    distribution: str = "normal",
+    fan_in: ArrayLike | None = None,
 ) -> Array:
     """Variance 2 / fan_in, for ReLU (He et al. 2015, eq. 10; "Kaiming").
 
     ``mode="fan_out"`` keeps the variance of the gradients instead (eq. 14), as ResNet's weights did.
+    ``fan_in`` may be an array that broadcasts against ``shape``.
     """
     inputs, outputs = fans(shape)
     wanted = check.choice("he_2015", "mode", mode, ("fan_in", "fan_out"))
     fan = outputs if wanted == "fan_out" else inputs if fan_in is None else fan_in
-    return _of_variance(2 / max(fan, 1), shape, generator, "he_2015", distribution)
+    return _of_variance(2 / np.asarray(fan), shape, generator, "he_2015", distribution)
 
 
 def normal(shape: Shape, generator: Generator, *, mean: float = 0.0, std: float = 0.01) -> Array:
@@ -95,11 +94,10 @@ def trunc_normal(
     return _float32(mean + std * draws)
 
 
-def _of_variance(variance: float, shape: Shape, generator: Generator, op: str, distribution: str) -> Array:
+def _of_variance(variance: ArrayLike, shape: Shape, generator: Generator, op: str, distribution: str) -> Array:
     if check.choice(op, "distribution", distribution, ("uniform", "normal")) == "uniform":
-        bound = math.sqrt(3 * variance)
-        return _float32(generator.uniform(-bound, bound, shape))
-    return _float32(generator.normal(0.0, math.sqrt(variance), shape))
+        return _float32(generator.uniform(-1.0, 1.0, shape) * np.sqrt(3 * np.asarray(variance)))
+    return _float32(generator.standard_normal(shape) * np.sqrt(variance))
 
 
 def _float32(values: Any) -> Array:

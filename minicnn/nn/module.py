@@ -156,7 +156,8 @@ class Module:
         path = next((path for path, module in self.named_modules() if module is inner and path), None)
         if path is not None:
             error.stages[:1] = path.split(".")
-        error.inside(getattr(self, "name", type(self).__name__))
+        name = vars(self).get("name")
+        error.inside(name if isinstance(name, str) else type(self).__name__)
         error.raised_in = self  # type: ignore[attr-defined]
 
     def train(self, mode: bool = True) -> Self:
@@ -279,8 +280,8 @@ class Module:
         """Write the call that makes this layer: options that differ from their defaults, kept as attributes."""
         shown = []
         for name, argument in inspect.signature(type(self)).parameters.items():
-            value = getattr(self, name, argument.default)
-            if isinstance(value, Tensor):  # a switch `bias=True`, or an array that repr shows by its shape
+            value = vars(self).get(name, argument.default)
+            if isinstance(value, Tensor):  # its shape stands beside the call
                 continue
             if argument.default is True and value is None:
                 value = False
