@@ -8,10 +8,8 @@ import numpy as np
 
 import minicnn.functional as F
 from minicnn.autograd import Tensor
-from minicnn.errors import OptionError
 from minicnn.functional import check
 from minicnn.functional.check import Input, Pair
-from minicnn.kernels import geometry
 from minicnn.nn.module import Module
 from minicnn.nn.parameter import Parameter
 
@@ -28,9 +26,7 @@ class _Pool(Module):
         self.dilation = check.pair(op, "dilation", dilation)
         self.ceil_mode = bool(ceil_mode)
         pads = check.padding(op, padding, (1, 1), self.kernel_size, self.stride, self.dilation)
-        for pad, k, d in zip(pads, self.kernel_size, self.dilation, strict=True):
-            if 2 * max(pad) > geometry.span(k, d):
-                raise OptionError(f"{op}: padding must be at most half a window, got {padding!r} for {kernel_size=}")
+        check.half_window(op, pads, self.kernel_size, self.dilation)
         self.padding = padding  # "same" is resolved when the size of the image is known
 
 
