@@ -6,5 +6,7 @@ accepted wherever a Tensor is. Images are (N, C, H, W), filters (C_out, C_in // 
 
 from minicnn.functional.arithmetic import sub as sub
 from minicnn.functional.conv2d import conv2d as conv2d
+from minicnn.functional.conv_transpose2d import conv_transpose2d as conv_transpose2d
+from minicnn.functional.depthwise_conv2d import depthwise_conv2d as depthwise_conv2d
 from minicnn.functional.linear import linear as linear
 from minicnn.functional.max_pool2d import max_pool2d as max_pool2d
