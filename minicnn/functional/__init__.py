@@ -4,9 +4,15 @@ Arguments are named and ordered as in ``torch.nn.functional``; options are keywo
 accepted wherever a Tensor is. Images are (N, C, H, W), filters (C_out, C_in // groups, KH, KW).
 """
 
+from minicnn.functional.adaptive_avg_pool2d import adaptive_avg_pool2d as adaptive_avg_pool2d
 from minicnn.functional.arithmetic import sub as sub
+from minicnn.functional.avg_pool2d import avg_pool2d as avg_pool2d
 from minicnn.functional.conv2d import conv2d as conv2d
 from minicnn.functional.conv_transpose2d import conv_transpose2d as conv_transpose2d
 from minicnn.functional.depthwise_conv2d import depthwise_conv2d as depthwise_conv2d
+from minicnn.functional.interpolate import interpolate as interpolate
 from minicnn.functional.linear import linear as linear
+from minicnn.functional.local_response_norm import local_response_norm as local_response_norm
 from minicnn.functional.max_pool2d import max_pool2d as max_pool2d
+from minicnn.functional.pad import pad as pad
+from minicnn.functional.subsample2d import subsample2d as subsample2d

@@ -147,3 +147,18 @@ def output_hw(
             )
         result.append(out)
     return result[0], result[1]
+
+
+def pool(
+    op: str, x: Tensor, kernel_size: Any, stride: Any, padding_: Any, dilation: Any, ceil_mode: Any
+) -> tuple[Pair, Pair, Pads, Pair, Pair]:
+    """Resolve a pool's options: kernel, stride, padding, dilation, (H_out, W_out)."""
+    kernel = pair(op, "kernel_size", kernel_size)
+    steps = kernel if stride is None else pair(op, "stride", stride)
+    holes = pair(op, "dilation", dilation)
+    size = (x.shape[2], x.shape[3])
+    pads = padding(op, padding_, size, kernel, steps, holes)
+    for (before, after), k, d in zip(pads, kernel, holes, strict=True):
+        if 2 * max(before, after) > geometry.span(k, d):
+            raise OptionError(f"{op}: padding must be at most half a window, got {padding_!r} for kernel_size={kernel}")
+    return kernel, steps, pads, holes, output_hw(op, size, kernel, steps, pads, holes, bool(ceil_mode))
