@@ -4,5 +4,23 @@ Arguments are named and ordered as in ``torch.nn.functional``; options are keywo
 accepted wherever a Tensor is. Images are (N, C, H, W), filters (C_out, C_in // groups, KH, KW).
 """
 
+from minicnn.functional.arithmetic import abs as abs
+from minicnn.functional.arithmetic import add as add
+from minicnn.functional.arithmetic import astype as astype
+from minicnn.functional.arithmetic import div as div
+from minicnn.functional.arithmetic import exp as exp
+from minicnn.functional.arithmetic import log as log
+from minicnn.functional.arithmetic import matmul as matmul
+from minicnn.functional.arithmetic import mean as mean
+from minicnn.functional.arithmetic import mul as mul
+from minicnn.functional.arithmetic import neg as neg
+from minicnn.functional.arithmetic import pow as pow
+from minicnn.functional.arithmetic import sqrt as sqrt
 from minicnn.functional.arithmetic import sub as sub
+from minicnn.functional.arithmetic import sum as sum
 from minicnn.functional.max_pool2d import max_pool2d as max_pool2d
+from minicnn.functional.rearrange import concat as concat
+from minicnn.functional.rearrange import flatten as flatten
+from minicnn.functional.rearrange import getitem as getitem
+from minicnn.functional.rearrange import reshape as reshape
+from minicnn.functional.rearrange import transpose as transpose
