@@ -76,7 +76,7 @@ def _tables(hw, out_hw, kernel, stride, padding, count_include_pad):
 
 
 def avg_pool2d_forward(x, *, kernel, stride, padding, out_hw, count_include_pad):
-    """x (N, C, H, W) -> the means (N, C, H_out, W_out)."""
+    """X (N, C, H, W) -> the means (N, C, H_out, W_out)."""
     return mean_of_windows(x, *_tables(x.shape[2:], out_hw, kernel, stride, padding, count_include_pad))
 
 

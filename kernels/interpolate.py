@@ -84,7 +84,7 @@ def _tables(hw, out_hw, steps, mode, align_corners, dtype):
 
 
 def interpolate_forward(x, *, out_hw, steps, mode, align_corners):
-    """x (N, C, H, W) -> (N, C, *out_hw)."""
+    """X (N, C, H, W) -> (N, C, *out_hw)."""
     n, c, h, w = x.shape
     out = np.empty((n, c, *out_hw), x.dtype)
     tables = _tables((h, w), out_hw, steps, mode, align_corners, x.dtype)

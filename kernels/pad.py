@@ -51,7 +51,7 @@ def _sources(size, pads, mode):
 
 
 def pad_forward(x, *, padding, mode, value):
-    """x (N, C, H, W) -> (N, C, top + H + bottom, left + W + right)."""
+    """X (N, C, H, W) -> (N, C, top + H + bottom, left + W + right)."""
     n, c, h, w = x.shape
     rows, cols = _sources(h, padding[0], mode), _sources(w, padding[1], mode)
     h_out, w_out = len(rows), len(cols)

@@ -64,9 +64,7 @@ def interpolate(
     if align_corners and how == "nearest":
         raise OptionError(f'{op}: align_corners is for mode="bilinear" alone, got mode={mode!r}')
     if (size is None) == (scale_factor is None):
-        raise OptionError(
-            f"{op}: exactly one of size and scale_factor must be given, got {size=} and {scale_factor=}"
-        )
+        raise OptionError(f"{op}: exactly one of size and scale_factor must be given, got {size=} and {scale_factor=}")
     hw = (x.shape[2], x.shape[3])
     steps: tuple[tuple[float, float], ...]  # how far the input advances per output: (numerator, denominator)
     if size is not None:
