@@ -12,7 +12,7 @@ from minicnn.functional.check import Input
 from minicnn.nn import Module
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Form:
     """One form of an architecture: what stands around the network when it is trained and used.
 
@@ -39,8 +39,8 @@ class Form:
     probabilities: Callable[[Input], Array]
     recipe: Callable[[], dict[str, Any]]
 
-    def __str__(self) -> str:
-        return self.name
+    def __repr__(self) -> str:
+        return repr(self.name)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -151,8 +150,9 @@ J = 1.0
 
 def mse(outputs: Input, targets: Any) -> Tensor:
     """Equation 8: the distance to the right code, averaged. It knows no competition between the classes."""
-    y = check.tensor("lenet5.mse", "outputs", outputs)
-    return F.getitem(y, (np.arange(len(y)), check.labels("lenet5.mse", targets, len(y), y.shape[1]))).mean()
+    y = _distances("lenet5.mse", outputs)
+    right = check.labels("lenet5.mse", targets, (len(y),), "(N,)", y.shape[1])
+    return F.getitem(y, (np.arange(len(y)), right)).mean()
 
 
 def map_criterion(outputs: Input, targets: Any) -> Tensor:
@@ -160,9 +160,17 @@ def map_criterion(outputs: Input, targets: Any) -> Tensor:
 
     That is cross entropy where the logits are the negative distances and, for the rubbish class, -j.
     """
-    y = check.tensor("lenet5.map", "outputs", outputs)
+    y = _distances("lenet5.map", outputs)
+    right = check.labels("lenet5.map", targets, (len(y),), "(N,)", y.shape[1])
     rubbish = np.full((len(y), 1), -J, y.dtype)
-    return F.cross_entropy(F.concat([-y, rubbish], 1), targets)
+    return F.cross_entropy(F.concat([-y, rubbish], 1), right)
+
+
+def _distances(op: str, outputs: Input) -> Tensor:
+    y = check.tensor(op, "outputs", outputs)
+    if y.ndim != 2:
+        raise ShapeError(f"{op}: outputs must have 2 axes (N, classes), got shape {y.shape}")
+    return y
 
 
 def recipe_1998() -> dict[str, Any]:
@@ -191,7 +199,7 @@ def _softmax(logits: Tensor) -> Array:
 # --------------------------------------------------------------------------------- the forms, as data
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class LeNetForm(Form):
     """A form of LeNet-5; beside what every form has, what its layers are.
 
@@ -220,14 +228,14 @@ class LeNetForm(Form):
 PAPER = LeNetForm(
     name="paper",
     summary="as published in 1998: 60,000 parameters, 340,908 connections",
-    connections=MappingProxyType({"C3": C3_READS_S2}),
+    connections={"C3": C3_READS_S2},
     subsample=nn.Subsample2d,
     squash=nn.ScaledTanh,
     squashed=("convolution", "subsampling", "full"),
     output=lambda units, classes: nn.RBF(CODES),
     initialise=nn.init.lecun_1998,
-    criteria=MappingProxyType({"map": map_criterion, "mse": mse}),
-    fixed=MappingProxyType({"in_channels": 1, "num_classes": 10}),  # that is what its codes and its counts are
+    criteria={"map": map_criterion, "mse": mse},
+    fixed={"in_channels": 1, "num_classes": 10},  # that is what its codes and its counts are
     preprocess=preprocess,
     loss=map_criterion,
     predict=lambda y: np.argmin(np.asarray(y), axis=1),
@@ -238,14 +246,14 @@ PAPER = LeNetForm(
 MODERN = LeNetForm(
     name="modern",
     summary="as used today: max pooling, ReLU, cross entropy; 61,706 parameters",
-    connections=MappingProxyType({}),
+    connections={},
     subsample=lambda maps: nn.MaxPool2d(2),
     squash=nn.ReLU,
     squashed=("convolution", "full"),  # the maximum of what ReLU left needs no second ReLU
     output=nn.Linear,
     initialise=None,
-    criteria=MappingProxyType({"cross_entropy": F.cross_entropy}),
-    fixed=MappingProxyType({}),
+    criteria={"cross_entropy": F.cross_entropy},
+    fixed={},
     preprocess=preprocess,
     loss=F.cross_entropy,
     predict=lambda logits: np.argmax(np.asarray(logits), axis=1),
@@ -253,7 +261,7 @@ MODERN = LeNetForm(
     recipe=recipe_modern,
 )
 
-FORMS = MappingProxyType({form.name: form for form in (PAPER, MODERN)})
+FORMS = {form.name: form for form in (PAPER, MODERN)}
 
 # --------------------------------------------------------------------------------- the network
 

@@ -19,7 +19,7 @@ from minicnn.nn.parameter import Parameter
 
 
 class _Convolution(Module):
-    """What the convolutions share: their options, checked, and a bias."""
+    """What the convolutions share: options, checked, and first weights."""
 
     def _set_options(
         self,
@@ -30,7 +30,6 @@ class _Convolution(Module):
         padding: Any,
         dilation: int | Pair,
         groups: int,
-        bias: bool,
     ) -> None:
         op = type(self).__name__
         self.in_channels = check.integer(op, "in_channels", in_channels, 1)
@@ -46,7 +45,10 @@ class _Convolution(Module):
                 f"{op}: groups must divide in_channels and out_channels, got groups={groups}, "
                 f"in_channels={in_channels}, out_channels={out_channels}"
             )
-        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+
+    def _set_weight(self, shape: tuple[int, ...], bias: bool, fan_in: Any = None) -> None:
+        self.weight = Parameter(init.he_2015(shape, random.generator("init"), fan_in=fan_in))
+        self.bias = Parameter(np.zeros(self.out_channels, np.float32)) if bias else None
 
 
 class Conv2d(_Convolution):
@@ -78,7 +80,7 @@ class Conv2d(_Convolution):
     --------
     >>> from minicnn import nn
     >>> nn.Conv2d(1, 6, 5)
-    Conv2d(1, 6, (5, 5))  weight (6, 1, 5, 5)  bias (6,)  156
+    Conv2d(1, 6, 5)  weight (6, 1, 5, 5)  bias (6,)  156
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class Conv2d(_Convolution):
         bias: bool = True,
         table: Any = None,
     ) -> None:
-        self._set_options(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
+        self._set_options(in_channels, out_channels, kernel_size, stride, padding, dilation, groups)
         self.table = None if table is None else self._connections(table)
         shape: tuple[int, ...] = (out_channels, in_channels // groups, *self.kernel_size)
         fan_in: Any = None
@@ -102,7 +104,7 @@ class Conv2d(_Convolution):
             unit = np.nonzero(self.table)[0]  # the output channel of each connection
             shape = (len(unit), *self.kernel_size)
             fan_in = (self.table.sum(axis=1)[unit] * math.prod(self.kernel_size)).reshape(-1, 1, 1)
-        self.weight = Parameter(init.he_2015(shape, random.generator("init"), fan_in=fan_in))
+        self._set_weight(shape, bias, fan_in)
 
     def _connections(self, table: Any) -> Array:
         """A read-only copy of the connection table: it is the layer's shape, not its state."""
@@ -151,7 +153,7 @@ class DepthwiseConv2d(_Convolution):
     --------
     >>> from minicnn import nn
     >>> nn.DepthwiseConv2d(32, 3, padding=1, bias=False)
-    DepthwiseConv2d(32, (3, 3), padding=1, bias=False)  weight (32, 1, 3, 3)  288
+    DepthwiseConv2d(32, 3, padding=1, bias=False)  weight (32, 1, 3, 3)  288
     """
 
     def __init__(
@@ -165,8 +167,8 @@ class DepthwiseConv2d(_Convolution):
         bias: bool = True,
     ) -> None:
         self.channels = channels
-        self._set_options(channels, channels, kernel_size, stride, padding, dilation, channels, bias)
-        self.weight = Parameter(init.he_2015((channels, 1, *self.kernel_size), random.generator("init")))
+        self._set_options(channels, channels, kernel_size, stride, padding, dilation, channels)
+        self._set_weight((channels, 1, *self.kernel_size), bias)
 
     def forward(self, input: Input) -> Tensor:  # noqa: D102
         return F.depthwise_conv2d(
@@ -193,7 +195,7 @@ class ConvTranspose2d(_Convolution):
     --------
     >>> from minicnn import nn
     >>> nn.ConvTranspose2d(8, 4, 2, stride=2)
-    ConvTranspose2d(8, 4, (2, 2), stride=(2, 2))  weight (8, 4, 2, 2)  bias (4,)  132
+    ConvTranspose2d(8, 4, 2, stride=2)  weight (8, 4, 2, 2)  bias (4,)  132
     """
 
     def __init__(
@@ -209,12 +211,11 @@ class ConvTranspose2d(_Convolution):
         bias: bool = True,
         dilation: int | Pair = 1,
     ) -> None:
-        self._set_options(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
+        self._set_options(in_channels, out_channels, kernel_size, stride, padding, dilation, groups)
         self.output_padding = check.pair("ConvTranspose2d", "output_padding", output_padding, 0)
         # One output unit is fed by in_channels / groups channels, each through about taps / stride of the filter.
         fan_in = in_channels // groups * math.prod(self.kernel_size) / math.prod(self.stride)
-        shape = (in_channels, out_channels // groups, *self.kernel_size)
-        self.weight = Parameter(init.he_2015(shape, random.generator("init"), fan_in=fan_in))
+        self._set_weight((in_channels, out_channels // groups, *self.kernel_size), bias, fan_in)
 
     def forward(self, input: Input) -> Tensor:  # noqa: D102
         return F.conv_transpose2d(

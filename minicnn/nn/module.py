@@ -285,11 +285,14 @@ class Module:
                 continue
             if argument.default is True and value is None:
                 value = False
+            if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
+                value = value[0]  # a pair of equals, as it was most likely written
             if isinstance(value, np.ndarray):
                 shown.append(f"{name}=array{value.shape}")
-            elif value is not argument.default and value != argument.default:
-                required = argument.default is argument.empty
-                shown.append(repr(value) if required else f"{name}={value!r}")
+            elif argument.default is argument.empty:
+                shown += [repr(value)] * (value is not argument.empty)
+            elif value != argument.default:
+                shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
 

@@ -22,10 +22,10 @@ class _Pool(Module):
     ) -> None:
         op = type(self).__name__
         self.kernel_size = check.pair(op, "kernel_size", kernel_size)
-        self.stride = self.kernel_size if stride is None else check.pair(op, "stride", stride)
+        self.stride = None if stride is None else check.pair(op, "stride", stride)
         self.dilation = check.pair(op, "dilation", dilation)
         self.ceil_mode = bool(ceil_mode)
-        pads = check.padding(op, padding, (1, 1), self.kernel_size, self.stride, self.dilation)
+        pads = check.padding(op, padding, (1, 1), self.kernel_size, self.stride or self.kernel_size, self.dilation)
         check.half_window(op, pads, self.kernel_size, self.dilation)
         self.padding = padding  # "same" is resolved when the size of the image is known
 
@@ -37,7 +37,7 @@ class MaxPool2d(_Pool):
     --------
     >>> from minicnn import nn
     >>> nn.MaxPool2d(3, stride=2)
-    MaxPool2d((3, 3), stride=(2, 2))
+    MaxPool2d(3, stride=2)
     """
 
     def __init__(
