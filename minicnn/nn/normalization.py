@@ -46,7 +46,7 @@ class BatchNorm2d(Module):
         self.running_mean = Buffer(np.zeros(num_features, np.float32))
         self.running_var = Buffer(np.ones(num_features, np.float32))
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.batch_norm2d(
             input,
             self.running_mean,
@@ -73,5 +73,5 @@ class LocalResponseNorm(Module):
         )
         self.form = check.choice(op, "form", form, ("mean", "sum"))
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.local_response_norm(input, self.size, alpha=self.alpha, beta=self.beta, k=self.k, form=self.form)
