@@ -149,6 +149,14 @@ def output_hw(
     return result[0], result[1]
 
 
+def fits_memory(op: str, out_shape: tuple[int, ...], dtype: Any) -> None:
+    """Refuse an output, of a size that the caller chose freely, that no memory could hold."""
+    try:
+        np.empty(out_shape, dtype)  # costs nothing: pages are given when they are written to
+    except (MemoryError, ValueError):
+        raise ShapeError(f"{op}: the output must fit into memory, got shape {out_shape} of {dtype}") from None
+
+
 def pool(
     op: str, x: Tensor, kernel_size: Any, stride: Any, padding_: Any, dilation: Any, ceil_mode: Any
 ) -> tuple[Pair, Pair, Pads, Pair, Pair]:
