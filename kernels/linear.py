@@ -7,7 +7,7 @@ from minicnn.kernels.gemm import matmul
 
 
 def linear_forward(x, weight, bias):
-    """x (N, I), weight (O, I), bias (O,) or None -> (N, O)."""
+    """X (N, I), weight (O, I), bias (O,) or None -> (N, O)."""
     return matmul(x, weight.T, bias)
 
 

@@ -155,4 +155,3 @@ def _operator(function, instruction):
 
 for _function, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
     _operator(_function, _instruction)
-

@@ -48,6 +48,10 @@ class OptionError(MiniCNNError, ValueError):
     """An option (stride, p, reduction, ...) has a value that the op does not know."""
 
 
+class OutOfRangeError(MiniCNNError, IndexError):
+    """An index lies outside the tensor."""
+
+
 class LabelError(MiniCNNError, IndexError, ValueError):
     """A class index lies outside ``0 .. C-1``."""
 

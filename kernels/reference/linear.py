@@ -7,7 +7,7 @@ import numpy as np
 
 
 def linear_forward(x, weight, bias):
-    """x (N, I), weight (O, I), bias (O,) or None -> (N, O)."""
+    """X (N, I), weight (O, I), bias (O,) or None -> (N, O)."""
     n, c_in = x.shape
     c_out = weight.shape[0]
     out = np.zeros((n, c_out), x.dtype)

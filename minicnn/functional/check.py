@@ -42,6 +42,19 @@ def tensor(op: str, name: str, value: Any) -> Tensor:
     return value
 
 
+def numbers(op: str, name: str, value: Any) -> Tensor:
+    """Accept a Tensor or a NumPy array of any real numbers, class indices too: for ops that only move elements.
+
+    An array is always copied: the result may live on its memory.
+    """
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "iub":
+        return Tensor(value)
+    x = tensor(op, name, value)
+    return x if is_recording() else Tensor(x)
+
+
 def images(op: str, value: Any, name: str = "input") -> Tensor:
     """Accept a batch of images (N, C, H, W); N may be 0, the others may not."""
     x = tensor(op, name, value)

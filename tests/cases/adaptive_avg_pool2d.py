@@ -34,7 +34,9 @@ CASE = Case(
         Refused({"input": IMAGE, "output_size": 0}, OptionError, r"output_size must be >= 1.*got 0"),
         Refused({"input": IMAGE, "output_size": (1, 2.5)}, OptionError, r"output_size must be an integer, got 2.5"),
         Refused({"input": IMAGE, "output_size": (1, 2, 3)}, OptionError, r"output_size must be .*\(1, 2, 3\)"),
-        Refused({"input": IMAGE, "output_size": 2**31 - 1}, ShapeError, r"must fit into memory, got shape .*2147483647"),
+        Refused(
+            {"input": IMAGE, "output_size": 2**31 - 1}, ShapeError, r"must fit into memory, got shape .*2147483647"
+        ),
         Refused({"input": IMAGE, "output_size": True}, OptionError, r"output_size must be an integer, got True"),
         Refused({"input": IMAGE.astype(">i4"), "output_size": 1}, DTypeError, r"must be float32 or float64, got >?i"),
     ],

@@ -29,9 +29,13 @@ CASE = Case(
         (Call({"input": X[0], "weight": W}), [11, 17, -2]),
     ],
     refused=[
-        Refused({"input": X, "weight": W.T}, ShapeError, r"linear: input.shape\[-1\] .* input \(1, 2\), weight \(2, 3\)"),
+        Refused(
+            {"input": X, "weight": W.T}, ShapeError, r"linear: input.shape\[-1\] .* input \(1, 2\), weight \(2, 3\)"
+        ),
         Refused({"input": X, "weight": W[0]}, ShapeError, r"weight must have 2 axes \(O, I\), got shape \(2,\)"),
-        Refused({"input": X, "weight": W, "bias": B[:2]}, ShapeError, r"bias must have shape \(O,\) = \(3,\), got \(2,\)"),
+        Refused(
+            {"input": X, "weight": W, "bias": B[:2]}, ShapeError, r"bias must have shape \(O,\) = \(3,\), got \(2,\)"
+        ),
         Refused({"input": X.astype("f4"), "weight": W}, DTypeError, r"one dtype, got input float32, weight float64"),
     ],
     linear_in=("input", "weight", "bias"),
