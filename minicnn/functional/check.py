@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.autograd import FLOATS, Tensor, is_recording
-from minicnn.errors import DTypeError, OptionError, ShapeError
+from minicnn.autograd import FLOATS, Array, Tensor, is_recording
+from minicnn.errors import DTypeError, GraphError, LabelError, OptionError, ShapeError
 from minicnn.kernels import geometry
 
 Pair = tuple[int, int]
@@ -42,6 +42,7 @@ def tensor(op: str, name: str, value: Any) -> Tensor:
     return value
 
 
+<<<<<<< HEAD
 def numbers(op: str, name: str, value: Any) -> Tensor:
     """Accept a Tensor or a NumPy array of any real numbers, class indices too: for ops that only move elements.
 
@@ -53,6 +54,36 @@ def numbers(op: str, name: str, value: Any) -> Tensor:
         return Tensor(value)
     x = tensor(op, name, value)
     return x if is_recording() else Tensor(x)
+=======
+def constant(op: str, name: str, value: Any) -> Tensor:
+    """Accept what ``tensor`` accepts, but nothing that waits for a gradient: the op has none to give."""
+    x = tensor(op, name, value)
+    if x.requires_grad and is_recording():
+        raise GraphError(f"{op}: {name} gets no gradient here, got a Tensor that requires one; use .detach()")
+    return x
+
+
+def labels(
+    op: str, value: Any, expected: tuple[int, ...], rule: str, classes: int, ignore_index: int | None = None
+) -> Array:
+    """Accept class indices of any integer dtype in 0 .. C-1 (or ``ignore_index``); return them as int64."""
+    given = value.array if isinstance(value, Tensor) else value
+    if not isinstance(given, np.ndarray) or isinstance(given, np.ma.MaskedArray) or given.dtype.kind not in "iu":
+        kind = given.dtype if isinstance(given, np.ndarray) else type(given).__name__
+        raise DTypeError(f"{op}: target must be a Tensor or a NumPy array of integers, got {kind}")
+    if given.shape != expected:
+        raise ShapeError(f"{op}: target must have shape {rule} = {expected}, got {given.shape}")
+    outside = (given < 0) | (given >= classes)
+    if ignore_index is not None:
+        outside &= given != ignore_index
+    if outside.any():
+        place = tuple(int(i) for i in np.argwhere(outside)[0])
+        exception = "" if ignore_index is None else f" or be ignore_index = {ignore_index}"
+        raise LabelError(
+            f"{op}: target must lie in 0 .. C-1 = {classes - 1}{exception}, got {given[place]} at position {place}"
+        )
+    return given.astype(np.int64)
+>>>>>>> norms
 
 
 def images(op: str, value: Any, name: str = "input") -> Tensor:
