@@ -56,7 +56,8 @@ def fingerprint() -> str:
     for path in sorted(here.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     flags = sorted((name, sorted(value) if isinstance(value, set) else value) for name, value in FLAGS.items())
-    digest.update(repr((numba.__version__, llvmlite.__version__, flags, config.BOUNDSCHECK, config.OPT)).encode())
+    settings = (numba.__version__, llvmlite.__version__, flags, config.BOUNDSCHECK, config.OPT)
+    digest.update(repr((*settings, os.environ.get("MINICNN_VECTOR_BYTES"))).encode())
     return digest.hexdigest()[:16]
 
 

@@ -18,6 +18,10 @@ from minicnn.functional.arithmetic import pow as pow
 from minicnn.functional.arithmetic import sqrt as sqrt
 from minicnn.functional.arithmetic import sub as sub
 from minicnn.functional.arithmetic import sum as sum
+from minicnn.functional.conv2d import conv2d as conv2d
+from minicnn.functional.conv_transpose2d import conv_transpose2d as conv_transpose2d
+from minicnn.functional.depthwise_conv2d import depthwise_conv2d as depthwise_conv2d
+from minicnn.functional.linear import linear as linear
 from minicnn.functional.max_pool2d import max_pool2d as max_pool2d
 from minicnn.functional.rearrange import concat as concat
 from minicnn.functional.rearrange import flatten as flatten
