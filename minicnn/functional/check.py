@@ -193,12 +193,20 @@ def output_hw(
     return result[0], result[1]
 
 
+<<<<<<< HEAD
 def fits_memory(op: str, out_shape: tuple[int, ...], dtype: Any) -> None:
     """Refuse an output, of a size that the caller chose freely, that no memory could hold."""
     try:
         np.empty(out_shape, dtype)  # costs nothing: pages are given when they are written to
     except (MemoryError, ValueError):
         raise ShapeError(f"{op}: the output must fit into memory, got shape {out_shape} of {dtype}") from None
+=======
+def half_window(op: str, pads: Pads, kernel: Pair, dilation: Pair) -> None:
+    """Refuse a pool whose padding exceeds half a window: a window could lie wholly outside the image."""
+    for pad, k, d in zip(pads, kernel, dilation, strict=True):
+        if 2 * max(pad) > geometry.span(k, d):
+            raise OptionError(f"{op}: padding must be at most half a window, got {pads} for kernel_size={kernel}")
+>>>>>>> nn
 
 
 def pool(
@@ -210,7 +218,5 @@ def pool(
     holes = pair(op, "dilation", dilation)
     size = (x.shape[2], x.shape[3])
     pads = padding(op, padding_, size, kernel, steps, holes)
-    for (before, after), k, d in zip(pads, kernel, holes, strict=True):
-        if 2 * max(before, after) > geometry.span(k, d):
-            raise OptionError(f"{op}: padding must be at most half a window, got {padding_!r} for kernel_size={kernel}")
+    half_window(op, pads, kernel, holes)
     return kernel, steps, pads, holes, output_hw(op, size, kernel, steps, pads, holes, bool(ceil_mode))
