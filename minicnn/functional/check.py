@@ -42,7 +42,6 @@ def tensor(op: str, name: str, value: Any) -> Tensor:
     return value
 
 
-<<<<<<< HEAD
 def numbers(op: str, name: str, value: Any) -> Tensor:
     """Accept a Tensor or a NumPy array of any real numbers, class indices too: for ops that only move elements.
 
@@ -54,7 +53,8 @@ def numbers(op: str, name: str, value: Any) -> Tensor:
         return Tensor(value)
     x = tensor(op, name, value)
     return x if is_recording() else Tensor(x)
-=======
+
+
 def constant(op: str, name: str, value: Any) -> Tensor:
     """Accept what ``tensor`` accepts, but nothing that waits for a gradient: the op has none to give."""
     x = tensor(op, name, value)
@@ -83,7 +83,6 @@ def labels(
             f"{op}: target must lie in 0 .. C-1 = {classes - 1}{exception}, got {given[place]} at position {place}"
         )
     return given.astype(np.int64)
->>>>>>> norms
 
 
 def images(op: str, value: Any, name: str = "input") -> Tensor:
@@ -193,20 +192,19 @@ def output_hw(
     return result[0], result[1]
 
 
-<<<<<<< HEAD
 def fits_memory(op: str, out_shape: tuple[int, ...], dtype: Any) -> None:
     """Refuse an output, of a size that the caller chose freely, that no memory could hold."""
     try:
         np.empty(out_shape, dtype)  # costs nothing: pages are given when they are written to
     except (MemoryError, ValueError):
         raise ShapeError(f"{op}: the output must fit into memory, got shape {out_shape} of {dtype}") from None
-=======
+
+
 def half_window(op: str, pads: Pads, kernel: Pair, dilation: Pair) -> None:
     """Refuse a pool whose padding exceeds half a window: a window could lie wholly outside the image."""
     for pad, k, d in zip(pads, kernel, dilation, strict=True):
         if 2 * max(pad) > geometry.span(k, d):
             raise OptionError(f"{op}: padding must be at most half a window, got {pads} for kernel_size={kernel}")
->>>>>>> nn
 
 
 def pool(

@@ -11,35 +11,35 @@ from minicnn.nn.module import Module
 class ReLU(Module):
     """max(0, x)."""
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.relu(input)
 
 
 class ReLU6(Module):
     """min(max(0, x), 6), MobileNet's."""
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.relu6(input)
 
 
 class Tanh(Module):
     """tanh(x)."""
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.tanh(input)
 
 
 class ScaledTanh(Module):
     """1.7159 tanh(2x/3), which maps ±1 to ±1: LeNet-5's squashing function (1998, appendix A)."""
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.scaled_tanh(input)
 
 
 class Sigmoid(Module):
     """1 / (1 + exp(-x))."""
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.sigmoid(input)
 
 
@@ -49,7 +49,7 @@ class Softmax(Module):
     def __init__(self, dim: int = -1) -> None:
         self.dim = dim
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.softmax(input, self.dim)
 
 
@@ -59,5 +59,5 @@ class LogSoftmax(Module):
     def __init__(self, dim: int = -1) -> None:
         self.dim = dim
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.log_softmax(input, self.dim)

@@ -56,7 +56,7 @@ class Sequential(Module):
             return stages[stage]
         return list(stages.values())[stage]
 
-    def forward(self, input: Any) -> Any:  # noqa: D102
+    def forward(self, input: Any) -> Any:
         for module in self.children():
             input = module(input)
         return input
@@ -65,7 +65,7 @@ class Sequential(Module):
 class Identity(Module):
     """Return the input: a place where a later version may put something."""
 
-    def forward(self, input: Any) -> Any:  # noqa: D102
+    def forward(self, input: Any) -> Any:
         return input
 
 
@@ -75,5 +75,5 @@ class Flatten(Module):
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         self.start_dim, self.end_dim = start_dim, end_dim
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.flatten(input, self.start_dim, self.end_dim)

@@ -121,7 +121,7 @@ class Conv2d(_Convolution):
         marks.flags.writeable = False
         return marks
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.conv2d(
             input,
             self.weight,
@@ -170,7 +170,7 @@ class DepthwiseConv2d(_Convolution):
         self._set_options(channels, channels, kernel_size, stride, padding, dilation, channels)
         self._set_weight((channels, 1, *self.kernel_size), bias)
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.depthwise_conv2d(
             input, self.weight, self.bias, stride=self.stride, padding=self.padding, dilation=self.dilation
         )
@@ -217,7 +217,7 @@ class ConvTranspose2d(_Convolution):
         fan_in = in_channels // groups * math.prod(self.kernel_size) / math.prod(self.stride)
         self._set_weight((in_channels, out_channels // groups, *self.kernel_size), bias, fan_in)
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.conv_transpose2d(
             input,
             self.weight,

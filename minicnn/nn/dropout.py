@@ -18,7 +18,7 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5) -> None:
         self.p = check.number("Dropout", "p", p, 0.0, 1.0)
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.dropout(input, self.p, self.training)
 
 
@@ -28,5 +28,5 @@ class Dropout2d(Module):
     def __init__(self, p: float = 0.5) -> None:
         self.p = check.number("Dropout2d", "p", p, 0.0, 1.0)
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.dropout2d(input, self.p, self.training)

@@ -45,7 +45,7 @@ class Linear(Module):
         self.weight = Parameter(init.he_2015((out_features, in_features), random.generator("init")))
         self.bias = Parameter(np.zeros(out_features, np.float32)) if bias else None
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.linear(input, self.weight, self.bias)
 
 
@@ -70,5 +70,5 @@ class RBF(Module):
         if self.codes.ndim != 2 or 0 in self.codes.shape:
             raise ShapeError(f"RBF: codes must have shape (n_classes, n_features), got {self.codes.shape}")
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.rbf(input, self.codes)

@@ -26,7 +26,7 @@ class CrossEntropyLoss(Module):
         self.reduction = check.choice(op, "reduction", reduction, REDUCTIONS)
         self.label_smoothing = check.number(op, "label_smoothing", label_smoothing, 0.0, 1.0)
 
-    def forward(self, input: Input, target: Any) -> Tensor:  # noqa: D102
+    def forward(self, input: Input, target: Any) -> Tensor:
         return F.cross_entropy(
             input,
             target,
@@ -43,5 +43,5 @@ class MSELoss(Module):
     def __init__(self, *, reduction: str = "mean") -> None:
         self.reduction = check.choice("MSELoss", "reduction", reduction, REDUCTIONS)
 
-    def forward(self, input: Input, target: Any) -> Tensor:  # noqa: D102
+    def forward(self, input: Input, target: Any) -> Tensor:
         return F.mse_loss(input, target, reduction=self.reduction)

@@ -36,9 +36,7 @@ class BatchNorm2d(Module):
         0 and 1 at first.
     """
 
-    def __init__(
-        self, num_features: int, *, eps: float = 1e-5, momentum: float = 0.1, unbiased: bool = True
-    ) -> None:
+    def __init__(self, num_features: int, *, eps: float = 1e-5, momentum: float = 0.1, unbiased: bool = True) -> None:
         self.num_features = check.integer("BatchNorm2d", "num_features", num_features, 1)
         self.eps = check.number("BatchNorm2d", "eps", eps, 0.0)
         self.momentum = check.number("BatchNorm2d", "momentum", momentum, 0.0, 1.0)
@@ -48,7 +46,7 @@ class BatchNorm2d(Module):
         self.running_mean = Buffer(np.zeros(num_features, np.float32))
         self.running_var = Buffer(np.ones(num_features, np.float32))
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.batch_norm2d(
             input,
             self.running_mean,
@@ -75,7 +73,5 @@ class LocalResponseNorm(Module):
         )
         self.form = check.choice(op, "form", form, ("mean", "sum"))
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
-        return F.local_response_norm(
-            input, self.size, alpha=self.alpha, beta=self.beta, k=self.k, form=self.form
-        )
+    def forward(self, input: Input) -> Tensor:
+        return F.local_response_norm(input, self.size, alpha=self.alpha, beta=self.beta, k=self.k, form=self.form)

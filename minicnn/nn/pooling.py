@@ -51,7 +51,7 @@ class MaxPool2d(_Pool):
     ) -> None:
         self._set_window(kernel_size, stride, padding, dilation, ceil_mode)
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.max_pool2d(
             input,
             self.kernel_size,
@@ -77,7 +77,7 @@ class AvgPool2d(_Pool):
         self._set_window(kernel_size, stride, padding, 1, ceil_mode)
         self.count_include_pad = bool(count_include_pad)
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.avg_pool2d(
             input,
             self.kernel_size,
@@ -94,7 +94,7 @@ class AdaptiveAvgPool2d(Module):
     def __init__(self, output_size: int | Pair) -> None:
         self.output_size = check.pair("AdaptiveAvgPool2d", "output_size", output_size)
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.adaptive_avg_pool2d(input, self.output_size)
 
 
@@ -122,5 +122,5 @@ class Subsample2d(Module):
         self.weight = Parameter(np.full(channels, 0.25, np.float32))
         self.bias = Parameter(np.zeros(channels, np.float32))
 
-    def forward(self, input: Input) -> Tensor:  # noqa: D102
+    def forward(self, input: Input) -> Tensor:
         return F.subsample2d(input, self.weight, self.bias)
