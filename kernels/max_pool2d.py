@@ -15,7 +15,7 @@ from minicnn.kernels.simd import peek, poke
 
 @kernel
 def _compare(x, at, step, t0, t1, place, best, places):
-    """Let one tap of the windows t0 .. t1 of a row compete: ``x[at + t * step]``, which is number ``place + t * step``."""
+    """Let one tap of the windows t0 .. t1 of a row compete: ``x[at + t * step]``, pixel ``place + t * step``."""
     for t in range(t0, t1):
         value, old, old_place = peek(x, at + t * step), peek(best, t), peek(places, t)
         # `value != value` asks for NaN: the first one stays. A window's first pixel wins even if it is -inf.

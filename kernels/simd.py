@@ -9,8 +9,8 @@ in memory. With a vector type the loop says what it means, and the sums stay in 
         total = fma(load(a, k * lanes(a)), load(b, k * lanes(b)), total)
     store(out, 0, total)
 
-``load``, ``store``, ``broadcast``, ``peek`` and ``poke`` index a flat array without Numba's test for negative indices (which costs
-a compare and a move per load). They check nothing: an index outside the array reads foreign memory.
+``load``, ``store``, ``broadcast``, ``peek`` and ``poke`` index a flat array without Numba's test for negative indices
+(which costs a compare and a move per load). They check nothing: an index outside the array reads foreign memory.
 
 The number of lanes follows from the array's dtype and the machine: 32 bytes on AVX2 (8 float32 or 4 float64),
 64 on AVX-512, 16 elsewhere. So one source serves both dtypes, and a gradient check in float64 runs
