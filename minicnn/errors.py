@@ -143,5 +143,9 @@ class LoadError(MiniCNNError, ValueError):
         self.path, self.what, self.where = path, what, where
 
 
+class VersionError(LoadError):
+    """A file is sound, but of a version that only a newer minicnn can read."""
+
+
 class SaveError(MiniCNNError, OSError):
     """A file could not be written; whatever stood there before is still whole."""
