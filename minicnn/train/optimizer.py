@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from minicnn.autograd import Array, Tensor
-from minicnn.data import ArrayDataset
 from minicnn.errors import OptionError, StateError
+from minicnn.nn import Module
 
+Loss = Callable[[Tensor, Array], Tensor]
 Parameters = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 
 
@@ -64,6 +65,9 @@ class Optimizer:
     factor: float
     """What a schedule multiplies every learning rate with; 1 without a schedule."""
 
+    samples = 0
+    """On how many images, chosen anew, ``start_epoch`` shall be called before each epoch."""
+
     def __init__(self, params: Parameters, slots: Sequence[str], **options: Any) -> None:
         self.name = type(self).__name__
         self.factor, self.steps = 1.0, 0
@@ -105,8 +109,8 @@ class Optimizer:
         """Write the new values into ``p`` (and ``slots``), never into ``g``."""
         raise NotImplementedError
 
-    def start_epoch(self, model: Any, data: ArrayDataset, epoch: int) -> None:
-        """Prepare for a pass over the data; most formulas need not."""
+    def start_epoch(self, model: Module, inputs: Array, labels: Array, loss: Loss) -> None:
+        """Prepare for a pass over the data; called by ``fit`` if the formula asks for ``samples``."""
 
     def zero_grad(self) -> None:
         """Forget the gradients (``backward()`` adds to what is there)."""
