@@ -19,6 +19,7 @@ constant 2. It is measured here as the difference of two gradients, in float64, 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import numpy as np
@@ -109,7 +110,7 @@ def _run(model: Module, inputs: Array) -> list[tuple[Module, Array]]:
     return steps
 
 
-def _bend(loss: Loss | object, x: Array, width: float = 1e-4) -> Array:
+def _bend(loss: Callable[[Tensor], Tensor], x: Array, width: float = 1e-4) -> Array:
     """Second derivative of each image's loss by each element of its row of ``x``, shape of ``x``."""
     at = x.astype(np.float64)
     result = np.zeros_like(at)
@@ -120,7 +121,7 @@ def _bend(loss: Loss | object, x: Array, width: float = 1e-4) -> Array:
             moved = flat.copy()
             moved[:, j] += shift
             t = Tensor(moved.reshape(at.shape), requires_grad=True)
-            loss(t).backward()  # type: ignore[operator]
+            loss(t).backward()
             assert t.grad is not None
             slopes.append(t.grad.array.reshape(flat.shape)[:, j])
         result.reshape(flat.shape)[:, j] = (slopes[0] - slopes[1]) / (2 * width)
@@ -149,6 +150,7 @@ def _through(layer: Module, x: Array, bend: Array, curvature: dict[Tensor, Array
 
 def _gradient(layer: Module, x: Array, grad_out: Array) -> Array:
     t = Tensor(x, requires_grad=True)
-    layer.forward(t).backward(grad_out)
+    output: Tensor = layer.forward(t)
+    output.backward(grad_out)
     assert t.grad is not None
-    return t.grad.array
+    return np.asarray(t.grad)

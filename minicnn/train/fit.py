@@ -268,9 +268,18 @@ def _sample(data: Loader, epoch: int, count: int) -> tuple[Array, Array]:
 
 
 def _finish_epoch(run: Run, result: Evaluation | None) -> None:
-    validation = (result["loss"], result["accuracy"]) if result else (None, None)
     run.epoch += 1
-    run.history.rows.append(Row(run.epoch, run.loss, run.accuracy, *validation, run.lr, run.seconds))
+    run.history.rows.append(
+        Row(
+            epoch=run.epoch,
+            train_loss=run.loss,
+            train_accuracy=run.accuracy,
+            validation_loss=result["loss"] if result else None,
+            validation_accuracy=result["accuracy"] if result else None,
+            lr=run.lr,
+            seconds=run.seconds,
+        )
+    )
     run.batch = run.seen = run.correct = 0
     run.loss_sum = run.seconds = 0.0
 

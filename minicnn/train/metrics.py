@@ -43,7 +43,9 @@ def top_k_accuracy(labels: ArrayLike, scores: ArrayLike, k: int = 5) -> float:
     """
     right, table = np.asarray(labels), np.asarray(scores)
     if table.ndim != 2 or right.shape != table.shape[:1]:
-        raise ShapeError(f"top_k_accuracy: scores must be (N, classes) for labels (N,), got {table.shape}, {right.shape}")
+        raise ShapeError(
+            f"top_k_accuracy: scores must be (N, classes) for labels (N,), got {table.shape}, {right.shape}"
+        )
     if not 1 <= k <= table.shape[1]:
         raise OptionError(f"top_k_accuracy: k must lie in 1 .. {table.shape[1]}, got {k}")
     best = np.argsort(-table, axis=1, kind="stable")[:, :k]

@@ -71,7 +71,7 @@ class ProgressBar(Callback):
         if row.validation_accuracy is not None:
             results += f", validation loss {row.validation_loss:.4f}, accuracy {row.validation_accuracy:.2%}"
         if self._bar is None:
-            print(f"{_title(row.epoch, run)}: {row.seconds:.1f} s, {results}", file=self._stream, flush=True)  # noqa: T201
+            print(f"{_title(row.epoch, run)}: {row.seconds:.1f} s, {results}", file=self._stream, flush=True)
         else:
             self._bar.set_postfix_str(results, refresh=False)
             self._close()
