@@ -15,7 +15,7 @@ def _bins(size, bins):
 
 
 def adaptive_avg_pool2d_forward(x, *, out_hw):
-    """X (N, C, H, W) -> the means (N, C, *out_hw)."""
+    """Return the means (N, C, *out_hw) of x (N, C, H, W)."""
     return mean_of_windows(x, _bins(x.shape[2], out_hw[0]), _bins(x.shape[3], out_hw[1]))
 
 

@@ -68,19 +68,22 @@ def spread_over_windows(grad_out, rows, cols, input_shape):
     return grad_input
 
 
+def _table(size, out, kernel, stride, pads, count_include_pad):
+    return np.array([pool_window(i, size, kernel, stride, pads, count_include_pad) for i in range(out)])
+
+
 def _tables(hw, out_hw, kernel, stride, padding, count_include_pad):
-    return [
-        np.array([pool_window(i, hw[a], kernel[a], stride[a], padding[a], count_include_pad) for i in range(out_hw[a])])
-        for a in (0, 1)
-    ]
+    rows, cols = (_table(hw[a], out_hw[a], kernel[a], stride[a], padding[a], count_include_pad) for a in (0, 1))
+    return rows, cols
 
 
 def avg_pool2d_forward(x, *, kernel, stride, padding, out_hw, count_include_pad):
-    """X (N, C, H, W) -> the means (N, C, H_out, W_out)."""
-    return mean_of_windows(x, *_tables(x.shape[2:], out_hw, kernel, stride, padding, count_include_pad))
+    """Return the means (N, C, H_out, W_out) of x (N, C, H, W)."""
+    rows, cols = _tables(x.shape[2:], out_hw, kernel, stride, padding, count_include_pad)
+    return mean_of_windows(x, rows, cols)
 
 
 def avg_pool2d_grad_input(grad_out, *, input_shape, kernel, stride, padding, count_include_pad):
     """Give each pixel of a window its share of the output's gradient; windows overlap, so add."""
-    tables = _tables(input_shape[2:], grad_out.shape[2:], kernel, stride, padding, count_include_pad)
-    return spread_over_windows(grad_out, *tables, input_shape)
+    rows, cols = _tables(input_shape[2:], grad_out.shape[2:], kernel, stride, padding, count_include_pad)
+    return spread_over_windows(grad_out, rows, cols, input_shape)

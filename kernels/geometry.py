@@ -90,10 +90,25 @@ def pad_source(index: int, size: int, mode: str) -> int:
     return -1
 
 
-def nearest_source(index: int, size: int, step: tuple[float, float]) -> int:
-    """Pixel that output ``index`` copies when the input advances by ``step[0] / step[1]`` pixels an output.
+def resize_step(
+    size: int, out: int, scale: float | None, mode: str, align_corners: bool = False
+) -> tuple[float, float]:
+    """How far the input advances from one output to the next, as (numerator, denominator).
 
-    The fraction is kept apart so that whole quotients stay whole: 49 * (1 / 49) is less than 1 in floating point.
+    A given ``scale`` is taken at its word, so that ``out`` may not reach the far edge, except where the size did not
+    change and, for ``"nearest"``, where it doubled (PyTorch's rule).
+    """
+    if align_corners:
+        return (size - 1, out - 1) if out > 1 else (0, 1)
+    if scale is None or out == size or (mode == "nearest" and out == 2 * size):
+        return size, out
+    return 1, scale
+
+
+def nearest_source(index: int, size: int, step: tuple[float, float]) -> int:
+    """Pixel that output ``index`` copies: ``floor(index * step)``.
+
+    The step is kept as a fraction so that whole positions stay whole: 49 * (1 / 49) is less than 1 in floating point.
     """
     return min(int(index * step[0] / step[1]), size - 1)
 

@@ -68,7 +68,7 @@ def _bilinear_grad(start, stop, grad_out, rows, row_weights, cols, col_weights, 
 
 
 def _nearest_table(size, out, step):
-    return np.array([nearest_source(i, size, step) for i in range(out)])
+    return np.fromiter((nearest_source(i, size, step) for i in range(out)), np.int64)
 
 
 def _linear_tables(size, out, step, align_corners, dtype):
@@ -84,7 +84,7 @@ def _tables(hw, out_hw, steps, mode, align_corners, dtype):
 
 
 def interpolate_forward(x, *, out_hw, steps, mode, align_corners):
-    """X (N, C, H, W) -> (N, C, *out_hw)."""
+    """Return x (N, C, H, W) as (N, C, *out_hw)."""
     n, c, h, w = x.shape
     out = np.empty((n, c, *out_hw), x.dtype)
     tables = _tables((h, w), out_hw, steps, mode, align_corners, x.dtype)

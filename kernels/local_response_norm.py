@@ -15,7 +15,7 @@ STRIP = 256  # pixels: 256 channels of float32 are then 256 KiB
 
 @kernel
 def _power(base, beta, out):
-    """Out = base ^ beta."""
+    """Write base ^ beta to out."""
     if beta == 0.75:
         for i in range(base.size):
             root = np.sqrt(base[i])
@@ -85,7 +85,7 @@ def _launch(run, x, size, arrays, factors, results):
 
 
 def local_response_norm_forward(x, *, size, alpha, beta, k):
-    """X (N, C, H, W) -> out and denominator, both of that shape."""
+    """Return out and denominator, both of the shape of x (N, C, H, W)."""
     out, denominator = np.empty_like(x), np.empty_like(x)
     _launch(_forward, x, size, [x], [alpha, beta, k], [out, denominator])
     return out, denominator

@@ -47,11 +47,11 @@ def _grad_input(start, stop, grad_out, rows, cols, left, grad_input):
 
 
 def _sources(size, pads, mode):
-    return np.array([pad_source(i, size, mode) for i in range(-pads[0], size + pads[1])])
+    return np.fromiter((pad_source(i, size, mode) for i in range(-pads[0], size + pads[1])), np.int64)
 
 
 def pad_forward(x, *, padding, mode, value):
-    """X (N, C, H, W) -> (N, C, top + H + bottom, left + W + right)."""
+    """Return x (N, C, H, W) with its border: (N, C, top + H + bottom, left + W + right)."""
     n, c, h, w = x.shape
     rows, cols = _sources(h, padding[0], mode), _sources(w, padding[1], mode)
     h_out, w_out = len(rows), len(cols)

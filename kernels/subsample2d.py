@@ -51,7 +51,7 @@ def _grad_weight(start, stop, grad_out, x, grad_weight):
 
 
 def subsample2d_forward(x, weight, bias):
-    """X (N, C, H, W), weight (C,), bias (C,) -> (N, C, H / 2, W / 2)."""
+    """Return (N, C, H / 2, W / 2) from x (N, C, H, W), weight (C,), bias (C,)."""
     n, c, h, w = x.shape
     out = np.empty((n, c, h // 2, w // 2), x.dtype)
     planes = (n * c, h // 2, w // 2)

@@ -19,8 +19,9 @@ True
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
-from typing import Self
+from typing import Any, Self
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
@@ -96,6 +97,36 @@ class MissingExtraError(MiniCNNError, ImportError):
     """A feature needs an optional package; the message gives the ``pip install`` line."""
 
 
+def import_extra(module: str, feature: str) -> Any:
+    """Import a module of an optional package, or say how to get it.
+
+    Parameters
+    ----------
+    module : str
+        Such as ``"PIL.Image"``.
+    feature : str
+        What needs it, for the message.
+
+    Raises
+    ------
+    MissingExtraError
+        If the package is not installed.
+
+    Examples
+    --------
+    >>> import_extra("json", "nothing").dumps([1])
+    '[1]'
+    >>> import_extra("no_such_package", "divination")
+    Traceback (most recent call last):
+    minicnn.errors.MissingExtraError: divination needs the package no_such_package: pip install 'minicnn[all]'
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = (error.name or module).partition(".")[0]
+        raise MissingExtraError(f"{feature} needs the package {package}: pip install 'minicnn[all]'") from error
+
+
 class LoadError(MiniCNNError, ValueError):
     """A file cannot be read: ``path`` is the file, ``what`` is wrong with it, ``where`` in it.
 
@@ -110,6 +141,10 @@ class LoadError(MiniCNNError, ValueError):
     def __init__(self, path: object, what: str, where: str = "") -> None:
         super().__init__(f"{path}: {what} (at {where})" if where else f"{path}: {what}")
         self.path, self.what, self.where = path, what, where
+
+
+class VersionError(LoadError):
+    """A file is sound, but of a version that only a newer minicnn can read."""
 
 
 class SaveError(MiniCNNError, OSError):

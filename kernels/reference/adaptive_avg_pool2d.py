@@ -12,7 +12,7 @@ from minicnn.kernels.geometry import adaptive_window
 
 
 def adaptive_avg_pool2d_forward(x, *, out_hw):
-    """X (N, C, H, W) -> the means (N, C, *out_hw)."""
+    """Return the means (N, C, *out_hw) of x (N, C, H, W)."""
     n, c, h, w = x.shape
     out = np.zeros((n, c, *out_hw), x.dtype)
     for b in range(n):

@@ -13,7 +13,7 @@ from minicnn.kernels.geometry import pool_window
 
 
 def avg_pool2d_forward(x, *, kernel, stride, padding, out_hw, count_include_pad):
-    """X (N, C, H, W) -> the means (N, C, H_out, W_out)."""
+    """Return the means (N, C, H_out, W_out) of x (N, C, H, W)."""
     n, c, h, w = x.shape
     out = np.zeros((n, c, *out_hw), x.dtype)
     for b in range(n):

@@ -21,7 +21,7 @@ def _taps(index, size, step, mode, align_corners):
 
 
 def interpolate_forward(x, *, out_hw, steps, mode, align_corners):
-    """X (N, C, H, W) -> (N, C, *out_hw)."""
+    """Return x (N, C, H, W) as (N, C, *out_hw)."""
     n, c, h, w = x.shape
     out = np.zeros((n, c, *out_hw), x.dtype)
     for b in range(n):

@@ -15,7 +15,7 @@ def _window(c, channels, size):
 
 
 def local_response_norm_forward(x, *, size, alpha, beta, k):
-    """X (N, C, H, W) -> out and denominator, both of that shape."""
+    """Return out and denominator, both of the shape of x (N, C, H, W)."""
     out, denominator = np.empty_like(x), np.full_like(x, k)
     for b in range(x.shape[0]):
         for c in range(x.shape[1]):

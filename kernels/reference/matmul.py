@@ -9,7 +9,7 @@ import numpy as np
 
 
 def matmul_forward(a, b):
-    """Return a (N, K) times b (K, M), of shape (N, M)."""
+    """Return a (N, K) times b (K, M), of shape (N, M); either may be the transposed view of a contiguous array."""
     (n, depth), m = a.shape, b.shape[1]
     out = np.zeros((n, m), a.dtype)
     for i in range(n):

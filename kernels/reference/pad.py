@@ -11,7 +11,7 @@ from minicnn.kernels.geometry import pad_source
 
 
 def pad_forward(x, *, padding, mode, value):
-    """X (N, C, H, W) -> (N, C, top + H + bottom, left + W + right)."""
+    """Return x (N, C, H, W) with its border: (N, C, top + H + bottom, left + W + right)."""
     n, c, h, w = x.shape
     (top, bottom), (left, right) = padding
     out = np.full((n, c, top + h + bottom, left + w + right), value, x.dtype)

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def subsample2d_forward(x, weight, bias):
-    """X (N, C, H, W), weight (C,), bias (C,) -> (N, C, H / 2, W / 2)."""
+    """Return (N, C, H / 2, W / 2) from x (N, C, H, W), weight (C,), bias (C,)."""
     n, c, h, w = x.shape
     out = np.zeros((n, c, h // 2, w // 2), x.dtype)
     for b in range(n):

@@ -27,7 +27,7 @@ def adaptive_avg_pool2d(input: Input, output_size: int | tuple[int | None, int |
     Raises
     ------
     ShapeError
-        If the input is not (N, C, H, W).
+        If the input is not (N, C, H, W), or no memory could hold the output.
     OptionError
         If a size is not a positive integer.
 
@@ -51,6 +51,7 @@ def adaptive_avg_pool2d(input: Input, output_size: int | tuple[int | None, int |
         size if given is None else check.integer(op, "output_size", given, 1)
         for given, size in zip(sizes, x.shape[2:], strict=True)
     )
+    check.fits_memory(op, (*x.shape[:2], height, width), x.dtype)
 
     k, shape = twin(op), x.shape
     out = k.adaptive_avg_pool2d_forward(x.array, out_hw=(height, width))

@@ -224,7 +224,7 @@ def _products(k: Any, left: Array, right: Array) -> Array:
     """Multiply matrix by matrix: (B, N, K) times (B, K, M)."""
     out = np.empty((left.shape[0], left.shape[1], right.shape[2]), left.dtype)
     for i in range(len(out)):
-        out[i] = k.matmul_forward(np.ascontiguousarray(left[i]), np.ascontiguousarray(right[i]))
+        out[i] = k.matmul_forward(left[i], right[i])
     return out
 
 

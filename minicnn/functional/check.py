@@ -192,6 +192,14 @@ def output_hw(
     return result[0], result[1]
 
 
+def fits_memory(op: str, out_shape: tuple[int, ...], dtype: Any) -> None:
+    """Refuse an output, of a size that the caller chose freely, that no memory could hold."""
+    try:
+        np.empty(out_shape, dtype)  # costs nothing: pages are given when they are written to
+    except (MemoryError, ValueError):
+        raise ShapeError(f"{op}: the output must fit into memory, got shape {out_shape} of {dtype}") from None
+
+
 def half_window(op: str, pads: Pads, kernel: Pair, dilation: Pair) -> None:
     """Refuse a pool whose padding exceeds half a window: a window could lie wholly outside the image."""
     for pad, k, d in zip(pads, kernel, dilation, strict=True):

@@ -8,7 +8,7 @@ from minicnn.autograd import Tensor, record
 from minicnn.errors import OptionError, ShapeError
 from minicnn.functional import check
 from minicnn.functional.check import Input
-from minicnn.kernels import twin
+from minicnn.kernels import geometry, twin
 
 
 def interpolate(
@@ -26,10 +26,10 @@ def interpolate(
     input : Tensor or array, shape (N, C, H, W)
     size : int or (H_out, W_out), optional
     scale_factor : float or pair, optional
-        Instead of ``size``: H_out = floor(H * scale_factor), and positions are counted with this very factor,
-        not with H_out / H (PyTorch's rule).
+        Instead of ``size``: H_out = floor(H * scale_factor), and positions are counted with this very factor
+        rather than with H_out / H (PyTorch's rule).
     mode : {"nearest", "bilinear"}
-        Copy the pixel at ``floor(i * H / H_out)``, or blend the four pixels around the output's centre.
+        Copy the pixel ``floor(i * H / H_out)``, or blend the four pixels around the output's centre.
     align_corners : bool
         For bilinear: whether the centres of the corner pixels of input and output meet, or their outer edges.
 
@@ -40,7 +40,7 @@ def interpolate(
     Raises
     ------
     ShapeError
-        If the input is not (N, C, H, W), or ``scale_factor`` leaves no pixel.
+        If the input is not (N, C, H, W), ``scale_factor`` leaves no pixel, or no memory could hold the output.
     OptionError
         If not exactly one of ``size`` and ``scale_factor`` is given, or an option is unknown.
 
@@ -66,26 +66,25 @@ def interpolate(
     if (size is None) == (scale_factor is None):
         raise OptionError(f"{op}: exactly one of size and scale_factor must be given, got {size=} and {scale_factor=}")
     hw = (x.shape[2], x.shape[3])
-    steps: tuple[tuple[float, float], ...]  # how far the input advances per output: (numerator, denominator)
+    scales: list[float | None] = [None, None]
     if size is not None:
         out_hw = check.pair(op, "size", size)
-        steps = tuple(zip(hw, out_hw, strict=True))
     else:
         factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor, scale_factor)
         if len(factors) != 2:
             raise OptionError(
                 f"{op}: scale_factor must be a number or a pair (vertical, horizontal), got {scale_factor!r}"
             )
-        scales = [check.number(op, "scale_factor", factor, 0, 2**31) for factor in factors]
-        out_hw = math.floor(hw[0] * scales[0]), math.floor(hw[1] * scales[1])
+        vertical, horizontal = (check.number(op, "scale_factor", factor, 0, 2**31) for factor in factors)
+        scales = [vertical, horizontal]
+        out_hw = math.floor(hw[0] * vertical), math.floor(hw[1] * horizontal)
         if not 1 <= min(out_hw) <= max(out_hw) < 2**31:
             raise ShapeError(
                 f"{op}: floor(H * scale_factor) and floor(W * scale_factor) must be >= 1 (and below 2**31), got "
                 f"H={hw[0]}, W={hw[1]}, scale_factor={scale_factor!r}"
             )
-        steps = ((1, scales[0]), (1, scales[1]))
-    if align_corners:
-        steps = tuple((i - 1, o - 1) if o > 1 else (0, 1) for i, o in zip(hw, out_hw, strict=True))
+    check.fits_memory(op, (*x.shape[:2], *out_hw), x.dtype)
+    steps = [geometry.resize_step(hw[a], out_hw[a], scales[a], how, align_corners) for a in (0, 1)]
 
     k, shape = twin(op), x.shape
     how_to = {"steps": steps, "mode": how, "align_corners": bool(align_corners)}

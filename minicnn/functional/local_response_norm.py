@@ -33,8 +33,8 @@ def local_response_norm(
     ShapeError
         If the input is not (N, C, H, W).
     OptionError
-        If ``size`` is not a positive integer, ``alpha`` or ``beta`` is negative, ``k`` is not positive (the divisor of a
-        dark neighbourhood would be 0), or the form is unknown.
+        If ``size`` is not a positive integer, ``alpha`` or ``beta`` is negative, ``k`` is not positive (where all is 0,
+        so would be the divisor), or the form is unknown.
 
     Notes
     -----
@@ -60,9 +60,8 @@ def local_response_norm(
         strength /= channels
 
     kernels, a = twin(op), x.array
-    out, denominator = kernels.local_response_norm_forward(a, size=channels, alpha=strength, beta=exponent, k=offset)
+    window = {"size": channels, "alpha": strength, "beta": exponent}
+    out, denominator = kernels.local_response_norm_forward(a, k=offset, **window)
     return record(
-        op, out,
-        (x, lambda grad_out: kernels.local_response_norm_grad_input(
-            grad_out, a, denominator, size=channels, alpha=strength, beta=exponent)),
-    )  # fmt: skip
+        op, out, (x, lambda grad_out: kernels.local_response_norm_grad_input(grad_out, a, denominator, **window))
+    )

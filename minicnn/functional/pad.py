@@ -34,7 +34,8 @@ def pad(input: Input, pad: Sequence[int], mode: str = "constant", value: float =
     Raises
     ------
     ShapeError
-        If the input is not (N, C, H, W), or a mirror image would be larger than the image.
+        If the input is not (N, C, H, W), a mirror image would be larger than the image, or no memory could
+        hold the output.
     OptionError
         If ``pad`` is not four integers >= 0 (to cut pixels off, index the tensor), the mode is unknown, or ``value``
         is not finite or stands beside a mode that does not use it.
@@ -67,6 +68,8 @@ def pad(input: Input, pad: Sequence[int], mode: str = "constant", value: float =
                 f'{op}: mode="reflect" must have less than {name} pixels on each side, got {name}={size}, '
                 f"padding {sides[0]}+{sides[1]}"
             )
+    n, c, h, w = x.shape
+    check.fits_memory(op, (n, c, top + h + bottom, left + w + right), x.dtype)
 
     k = twin(op)
     out = k.pad_forward(x.array, padding=pads, mode=how, value=constant)

@@ -58,8 +58,8 @@ class Case:
     def __call__(self, **arguments: Any) -> Any:
         return (self.run or getattr(F, self.op))(**arguments)
 
-    def __repr__(self) -> str:
-        return f"<case {self.op}>"
+    def _repr_pretty_(self, printer, cycle) -> None:  # Hypothesis would print every field
+        printer.text(f"<case {self.op}>")
 
 
 def all_cases() -> list[Case]:
