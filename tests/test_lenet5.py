@@ -200,9 +200,12 @@ def test_options_of_the_modern_form():
 
 def test_the_recipe_of_1998():
     recipe = models.create("lenet5", form="paper").form.recipe()
-    assert sum(passes for passes, _ in recipe["epsilon"]) == recipe["epochs"] == 20
-    assert recipe["mu"] == 0.02
-    assert recipe["curvature_samples"] == 500
+    assert recipe["epochs"] == sum(passes for passes, _ in recipe["schedule"]["rows"]) == 20
+    rates = [(passes, recipe["optimizer"]["lr"] * factor) for passes, factor in recipe["schedule"]["rows"]]
+    printed = [(2, 0.0005), (3, 0.0002), (3, 0.0001), (4, 0.00005), (8, 0.00001)]
+    np.testing.assert_allclose(rates, printed, rtol=1e-12)
+    assert recipe["optimizer"]["mu"] == 0.02
+    assert recipe["optimizer"]["samples"] == 500
 
 
 # ----------------------------------------------------------------------------------------- first weights
