@@ -4,8 +4,8 @@
 >>> models.list()
 ['lenet5']
 >>> model = models.create("lenet5", num_classes=26)
->>> model.config
-{'name': 'lenet5', 'form': 'modern', 'in_channels': 1, 'num_classes': 26, 'criterion': 'cross_entropy'}
+>>> model.config["form"], model.config["num_classes"]
+('modern', 26)
 >>> twin = models.create(**model.config)
 """
 

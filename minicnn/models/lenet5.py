@@ -14,8 +14,9 @@ Two forms stand side by side, rows of ``FORMS``:
     fixed codes, of which the smallest is the answer.
 ``"modern"``, the default
     What the name LeNet-5 usually means today, 61,706 parameters: C3 sees every map, S2 and S4 take the maximum,
-    ReLU, ten logits with cross entropy. It is the default since any optimiser trains it in a few epochs, to fewer
-    errors than the paper's form, and since it takes any number of classes.
+    ReLU, ten logits with cross entropy. It is the default since it takes any number of classes and plain SGD or Adam
+    trains it in a few epochs. Maximum and ReLU did best of four on scikit-learn's digits (Adam at 0.001, batch 64,
+    30 epochs, mean accuracy of three seeds): 98.1 %; mean and ReLU 97.9, maximum and tanh 97.5, mean and tanh 97.2.
 
 **Differs from the paper**
 
@@ -24,7 +25,11 @@ Two forms stand side by side, rows of ``FORMS``:
   apart from the letters O, Z, y and S, or may be an error in copying; we could not compare them with the figure.
   No code is nearer to another than 12 of 84 pixels (6 and 8), with the bars or without.
 * Equation 9 has a constant j > 0 whose value is not printed. Here it is ``J``, see there.
-* The biases start by the same rule as the weights, ±2.4 / F_i: appendix A speaks of weights alone.
+* First weights. Appendix A prints ±2.4 / F_i, and so they start by default; the biases, of which it does not speak,
+  by the same rule. The recipe's first rate then drives the network into saturation, where it stays: 10 % of MNIST
+  after 20,000 digits, for either loss, also when the curvature is estimated again every 1,000. A tenth of the rate
+  reaches 88 % after 10,000. Starting within ±2.4 / sqrt(F_i), ``fan_in_power=0.5``, the recipe as printed reaches
+  93 % after 10,000; so we take it that the paper's program did something of this kind.
 * "modern" keeps the paper's scale of the input; its first weights are those of ``nn.init.he_2015``.
 """
 
@@ -144,7 +149,9 @@ def preprocess(images: Array) -> Array:
     return centred.astype(np.float32) * np.float32(1.275 / 255) - np.float32(0.1)
 
 
-# The cost of eq. 9's "rubbish class". A competitor at a distance well beyond j is not pushed further away.
+# The cost of eq. 9's "rubbish class": competitors at a distance well beyond j are not pushed further away. Any j far
+# below 48, the least squared distance between two codes, leaves competition to digits that are nearly right; on the
+# first 10,000 digits of MNIST j = 1 does as well as equation 8, which knows none (93.6 % against 93.4 %).
 J = 1.0
 
 
@@ -227,7 +234,7 @@ class LeNetForm(Form):
     output: Callable[[int, int], nn.Module]
     initialise: Callable[..., Array] | None
     criteria: Mapping[str, Callable[[Input, Any], Tensor]]
-    fixed: Mapping[str, int]
+    fixed: Mapping[str, float]
 
 
 PAPER = LeNetForm(
@@ -258,7 +265,7 @@ MODERN = LeNetForm(
     output=nn.Linear,
     initialise=None,
     criteria={"cross_entropy": F.cross_entropy},
-    fixed={},
+    fixed={"fan_in_power": 1},  # which its first weights do not ask for
     preprocess=preprocess,
     loss=F.cross_entropy,
     predict=lambda logits: np.argmax(np.asarray(logits), axis=1),
@@ -282,6 +289,8 @@ class LeNet5(nn.Sequential):
         The paper's form has 1 and 10.
     criterion : str, optional
         What ``self.form.loss`` is: ``"map"`` (equation 9) or ``"mse"`` (equation 8) in the paper's form.
+    fan_in_power : float
+        The paper's form starts within ±2.4 / F_i ** fan_in_power: 1 as printed, 0.5 as its recipe wants it.
 
     Raises
     ------
@@ -290,11 +299,18 @@ class LeNet5(nn.Sequential):
     """
 
     def __init__(
-        self, form: str = "modern", *, in_channels: int = 1, num_classes: int = 10, criterion: str | None = None
+        self,
+        form: str = "modern",
+        *,
+        in_channels: int = 1,
+        num_classes: int = 10,
+        criterion: str | None = None,
+        fan_in_power: float = 1.0,
     ) -> None:
         design = FORMS[check.choice("lenet5", "form", form, tuple(FORMS))]
         self.in_channels = check.integer("lenet5", "in_channels", in_channels, 1)
         self.num_classes = check.integer("lenet5", "num_classes", num_classes, 1)
+        self.fan_in_power = check.number("lenet5", "fan_in_power", fan_in_power, 0.0, 1.0)
         for option, only in design.fixed.items():
             if getattr(self, option) != only:
                 raise OptionError(f"lenet5: {option} must be {only} in form={form!r}, got {getattr(self, option)}")
@@ -321,7 +337,7 @@ class LeNet5(nn.Sequential):
     def _initialise(self, rule: Callable[..., Array]) -> None:
         """Appendix A: a weight starts within ±2.4 / F_i, F_i the fan-in of the units that share it."""
         for row, before in self.rows():
-            fan_in = _inputs(row, before, self.form)
+            fan_in = _inputs(row, before, self.form) ** self.fan_in_power
             table = self.form.connections.get(row.stage)
             for parameter in self[row.stage].parameters():
                 # A row of weights belongs to one map; with a connection table, to one connection of one map.
