@@ -10,7 +10,7 @@ run straight through memory, A and B are copied first (``pack``) into panels:
     B panel: 2 vectors, b[k * width + j]       width = 2 * lanes
 
 Whoever can fill a B panel has a matrix product: a matrix does it with ``pack``, a convolution with the
-patches of an image (conv2d.py). Missing rows and columns are packed as zeros and never stored.
+patches of an image (conv2d.py). What fills the places of missing rows and columns does not matter: it is never stored.
 """
 
 from __future__ import annotations
@@ -64,20 +64,31 @@ def tile(depth, a, a_at, b, b_at, c, c_at, c_row, rows, columns, add, scratch):
 
 @kernel
 def pack(source, at, across, along, count, depth, width, panel, panel_at):
-    """Fill one panel: ``panel[k * width + j] = source[at + j * across + k * along]``, zero for j >= count."""
-    for k in range(depth):
-        here = panel_at + k * width
+    """Fill ``count`` columns of a panel: ``panel[panel_at + k * width + j] = source[at + j * across + k * along]``.
+
+    The columns that are missing to a full panel may hold anything: what comes of them is never stored.
+    """
+    if across == 1:
+        for k in range(depth):
+            here, there = panel_at + k * width, at + k * along
+            if count == width and width % lanes(panel) == 0:
+                for j in range(0, width, lanes(panel)):
+                    store(panel, here + j, load(source, there + j))
+            else:
+                for j in range(count):
+                    panel[here + j] = source[there + j]
+    else:
         for j in range(count):
-            panel[here + j] = source[at + j * across + k * along]
-        for j in range(count, width):
-            panel[here + j] = 0
+            here, there = panel_at + j, at + j * across
+            for k in range(depth):
+                panel[here + k * width] = source[there + k * along]
 
 
 @kernel
 def _matmul(start, stop, a, a_row, a_k, b, b_k, b_column, m, k, n, column_blocks, c):
     width = 2 * lanes(c)
-    a_panels = np.empty(ROW_PANELS * ROWS * DEPTH, c.dtype)
-    b_panel = np.empty(width * DEPTH, c.dtype)
+    a_panels = np.zeros(ROW_PANELS * ROWS * DEPTH, c.dtype)
+    b_panel = np.zeros(width * DEPTH, c.dtype)
     scratch = np.empty(ROWS * width, c.dtype)
     for job in range(start, stop):
         i0 = job // column_blocks * (ROW_PANELS * ROWS)

@@ -8,6 +8,8 @@
 
 from minicnn import errors as errors
 from minicnn import functional as functional
+from minicnn import models as models
+from minicnn import nn as nn
 from minicnn import random as random
 from minicnn.autograd import Tensor as Tensor
 from minicnn.autograd import no_grad as no_grad

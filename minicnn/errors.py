@@ -12,11 +12,29 @@ Examples
 True
 >>> str(error.inside("F6").inside("lenet5"))
 'in lenet5.F6: linear: input.shape[-1] must equal weight.shape[1], got 3 and 4'
+>>> str(ShapeError("relu: no").inside("act").inside("0").inside("conv2_x").inside("resnet50"))
+'in resnet50.conv2_x[0].act: relu: no'
 """
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Self
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Say which known name was probably meant: the end of a message, empty if none is near.
+
+    Examples
+    --------
+    >>> nearest("lenet", ["alexnet", "lenet5"])
+    "; did you mean 'lenet5'?"
+    >>> nearest("x", ["alexnet", "lenet5"])
+    ''
+    """
+    found = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 class MiniCNNError(Exception):
@@ -33,7 +51,11 @@ class MiniCNNError(Exception):
         return self
 
     def __str__(self) -> str:
-        return f"in {'.'.join(self.stages)}: {self.message}" if self.stages else self.message
+        if not self.stages:
+            return self.message
+        first, *rest = self.stages
+        path = first + "".join(f"[{stage}]" if stage.isdigit() else f".{stage}" for stage in rest)
+        return f"in {path}: {self.message}"
 
 
 class ShapeError(MiniCNNError, ValueError):
@@ -46,6 +68,10 @@ class DTypeError(MiniCNNError, TypeError):
 
 class OptionError(MiniCNNError, ValueError):
     """An option (stride, p, reduction, ...) has a value that the op does not know."""
+
+
+class OutOfRangeError(MiniCNNError, IndexError):
+    """An index lies outside the tensor."""
 
 
 class LabelError(MiniCNNError, IndexError, ValueError):

@@ -1,7 +1,7 @@
 """Convolution (cross-correlation, as all of deep learning has it: the filter is not flipped).
 
 out[b, oc, oy, ox] = bias[oc] + sum over (ic, ky, kx) of
-                     x[b, ic, oy * stride + ky * dilation - top, ox * stride + kx * dilation - left] * weight[oc, ic, ky, kx]
+    x[b, ic, oy * stride + ky * dilation - top, ox * stride + kx * dilation - left] * weight[oc, ic, ky, kx]
 
 With ``groups`` the channels fall into that many separate convolutions. With a ``table`` (bool, C_out x C_in) only
 the connections marked in it exist, as in LeNet-5's C3; ``weight`` then is (connections, KH, KW), one filter

@@ -42,6 +42,19 @@ def tensor(op: str, name: str, value: Any) -> Tensor:
     return value
 
 
+def numbers(op: str, name: str, value: Any) -> Tensor:
+    """Accept a Tensor or a NumPy array of any real numbers, class indices too: for ops that only move elements.
+
+    An array is always copied: the result may live on its memory.
+    """
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "iub":
+        return Tensor(value)
+    x = tensor(op, name, value)
+    return x if is_recording() else Tensor(x)
+
+
 def constant(op: str, name: str, value: Any) -> Tensor:
     """Accept what ``tensor`` accepts, but nothing that waits for a gradient: the op has none to give."""
     x = tensor(op, name, value)
@@ -177,3 +190,31 @@ def output_hw(
             )
         result.append(out)
     return result[0], result[1]
+
+
+def fits_memory(op: str, out_shape: tuple[int, ...], dtype: Any) -> None:
+    """Refuse an output, of a size that the caller chose freely, that no memory could hold."""
+    try:
+        np.empty(out_shape, dtype)  # costs nothing: pages are given when they are written to
+    except (MemoryError, ValueError):
+        raise ShapeError(f"{op}: the output must fit into memory, got shape {out_shape} of {dtype}") from None
+
+
+def half_window(op: str, pads: Pads, kernel: Pair, dilation: Pair) -> None:
+    """Refuse a pool whose padding exceeds half a window: a window could lie wholly outside the image."""
+    for pad, k, d in zip(pads, kernel, dilation, strict=True):
+        if 2 * max(pad) > geometry.span(k, d):
+            raise OptionError(f"{op}: padding must be at most half a window, got {pads} for kernel_size={kernel}")
+
+
+def pool(
+    op: str, x: Tensor, kernel_size: Any, stride: Any, padding_: Any, dilation: Any, ceil_mode: Any
+) -> tuple[Pair, Pair, Pads, Pair, Pair]:
+    """Resolve a pool's options: kernel, stride, padding, dilation, (H_out, W_out)."""
+    kernel = pair(op, "kernel_size", kernel_size)
+    steps = kernel if stride is None else pair(op, "stride", stride)
+    holes = pair(op, "dilation", dilation)
+    size = (x.shape[2], x.shape[3])
+    pads = padding(op, padding_, size, kernel, steps, holes)
+    half_window(op, pads, kernel, holes)
+    return kernel, steps, pads, holes, output_hw(op, size, kernel, steps, pads, holes, bool(ceil_mode))
