@@ -168,13 +168,29 @@ def _correlate(x, filters, out, *, groups, step, corner, dilation):
 
 @kernel
 def _scatter(
-    start, stop, grad_out, filters, n, image, groups, rows, blocks, chunks, window, step, corner, dilation, out_hw, grad
+    start,
+    stop,
+    grad_out,
+    filters,
+    batch,
+    image,
+    groups,
+    rows,
+    blocks,
+    chunks,
+    window,
+    step,
+    corner,
+    dilation,
+    out_hw,
+    grad,
 ):
     """Job: a block of input channels of one group, over one chunk of the batch; it owns them in ``grad``.
 
     A tile holds what 6 taps receive from a row of output pixels: sum over oc of weight[oc, tap] * grad_out[oc, pixel].
     """
-    width = 2 * lanes(grad)
+    n = lanes(grad)
+    width = 2 * n
     kh, kw = window
     _, h, w = image
     c_in, pixels = image[0] // groups, out_hw[0] * out_hw[1]
@@ -190,8 +206,8 @@ def _scatter(
         for tap in range(0, taps, ROWS):
             source = group * rows * c_in * kh * kw + ic0 * kh * kw + tap
             pack(filters, source, 1, c_in * kh * kw, min(ROWS, taps - tap), rows, ROWS, a, tap * rows)
-        end = n * (chunk + 1) // chunks * pixels
-        for q in range(n * chunk // chunks * pixels, end, width):
+        end = batch * (chunk + 1) // chunks * pixels
+        for q in range(batch * chunk // chunks * pixels, end, width):
             columns = min(width, end - q)
             n_runs = _cut(q, columns, image, group * c_in + ic0, out_hw, window, step, corner, dilation, runs)
             j = 0
@@ -211,38 +227,65 @@ def _scatter(
                         if not runs[r, 5]:
                             y, first = runs[r, 3] + ky * dilation[0], runs[r, 4] + kx * dilation[1]
                             t0, t1 = inside(first, step[1], t1, w) if 0 <= y < h else (0, 0)
-                        for t in range(t0, t1):
-                            grad[at + t * step[1]] += received[here + t]
+                        t = t0
+                        if step[1] == 1:
+                            while t + n <= t1:
+                                store(grad, at + t, load(grad, at + t) + load(received, here + t))
+                                t += n
+                        for rest in range(t, t1):
+                            grad[at + rest * step[1]] += received[here + rest]
 
 
 @kernel
-def _pack_taps(x, image, channel, out, step, corner, dilation, window, tap0, count, b, p0, depth, panel, panel_at):
-    """Fill rows of a B panel: row k is output pixel p0 + k of image b, column j the tap tap0 + j."""
-    width = 2 * lanes(panel)
-    channels, h, w = image
+def _tap_rows(tap, count, image, window, dilation, rows):
+    """Split the taps tap .. tap + count - 1 into rows of the filter; return how many there are.
+
+    A row is (first column of the panel, length, how far from the window's first tap in memory, ic, ky, kx).
+    """
     kh, kw = window
-    for j in range(count):
-        tap = tap0 + j
-        kx, ky, ic = tap % kw, tap // kw % kh, tap // (kh * kw)
-        plane = (b * channels + channel + ic) * h
-        k = 0
-        while k < depth:  # one row of output pixels after the other
-            oy, ox = (p0 + k) // out[1], (p0 + k) % out[1]
-            length = min(depth - k, out[1] - ox)
-            y = oy * step[0] + ky * dilation[0] - corner[0]
-            first = ox * step[1] + kx * dilation[1] - corner[1]
-            t0 = t1 = 0
-            here = panel_at + k * width + j
-            if 0 <= y < h:
-                t0, t1 = inside(first, step[1], length, w)
-                at = (plane + y) * w + first
+    j = r = 0
+    while j < count:
+        kx, ky, ic = (tap + j) % kw, (tap + j) // kw % kh, (tap + j) // (kh * kw)
+        length = min(count - j, kw - kx)
+        rows[r, 0], rows[r, 1], rows[r, 3], rows[r, 4] = j, length, ky, kx
+        rows[r, 2] = (ic * image[1] + ky * dilation[0]) * image[2] + kx * dilation[1]
+        j += length
+        r += 1
+    return r
+
+
+@kernel
+def _pack_taps(x, image, runs, n_runs, rows, n_rows, step, dilation, panel):
+    """Fill a B panel the other way round: row k is an output pixel, a column is a tap of its window."""
+    n = lanes(panel)
+    _, h, w = image
+    for r in range(n_runs):
+        k0, length, at = runs[r, 0], runs[r, 1], runs[r, 2]
+        end = at + (length - 1) * step[1] + rows[n_rows - 1, 2]
+        if runs[r, 5] and dilation[1] == 1 and end + 2 * n <= x.size:
+            # Whole vectors: what is too much is overwritten by the next row of taps or pixel (one row is to spare).
+            for k in range(length):
+                here, there = (k0 + k) * 2 * n, at + k * step[1]
+                for i in range(n_rows):
+                    store(panel, here + rows[i, 0], load(x, there + rows[i, 2]))
+                    if rows[i, 1] > n:
+                        store(panel, here + rows[i, 0] + n, load(x, there + rows[i, 2] + n))
+            continue
+        for i in range(n_rows):
+            y = runs[r, 3] + rows[i, 3] * dilation[0]
+            for j in range(rows[i, 1]):
+                offset = j * dilation[1]
+                t0, t1 = 0, length
+                if not runs[r, 5]:
+                    first = runs[r, 4] + rows[i, 4] * dilation[1] + offset
+                    t0, t1 = inside(first, step[1], length, w) if 0 <= y < h else (length, length)
+                here = k0 * 2 * n + rows[i, 0] + j
+                for t in range(t0):
+                    panel[here + t * 2 * n] = 0
                 for t in range(t0, t1):
-                    panel[here + t * width] = x[at + t * step[1]]
-            for t in range(t0):
-                panel[here + t * width] = 0
-            for t in range(t1, length):
-                panel[here + t * width] = 0
-            k += length
+                    panel[here + t * 2 * n] = x[at + rows[i, 2] + offset + t * step[1]]
+                for t in range(t1, length):
+                    panel[here + t * 2 * n] = 0
 
 
 @kernel
@@ -254,7 +297,9 @@ def _grad_weight(
     pixels = out_hw[0] * out_hw[1]
     padded = (rows + ROWS - 1) // ROWS * ROWS
     a = np.zeros(padded * DEPTH, sums.dtype)
-    panel = np.zeros(width * DEPTH, sums.dtype)
+    panel = np.zeros(width * (DEPTH + 1), sums.dtype)
+    runs = np.empty((DEPTH, 6), np.int64)
+    tap_rows = np.empty((width, 5), np.int64)
     scratch = np.empty(ROWS * width, sums.dtype)
     for job in range(start, stop):
         chunk, group, block = job // (groups * blocks), job // blocks % groups, job % blocks
@@ -263,6 +308,8 @@ def _grad_weight(
         q, q1 = n * chunk // chunks * pixels, n * (chunk + 1) // chunks * pixels
         while q < q1:  # blocks of up to DEPTH pixels, which may belong to several images
             depth = min(DEPTH, q1 - q)
+            first = group * (image[0] // groups)
+            n_runs = _cut(q, depth, image, first, out_hw, window, step, corner, dilation, runs)
             k = 0
             while k < depth:
                 b, p = (q + k) // pixels, (q + k) % pixels
@@ -273,16 +320,8 @@ def _grad_weight(
                 k += run
             for tap in range(tap0, tap1, width):
                 columns = min(width, tap1 - tap)
-                k = 0
-                while k < depth:
-                    b, p = (q + k) // pixels, (q + k) % pixels
-                    run = min(depth - k, pixels - p)
-                    channel = group * (image[0] // groups)
-                    _pack_taps(
-                        x, image, channel, out_hw, step, corner, dilation, window, tap, columns, b, p, run,
-                        panel, k * width,
-                    )  # fmt: skip
-                    k += run
+                n_rows = _tap_rows(tap, columns, image, window, dilation, tap_rows)
+                _pack_taps(x, image, runs, n_runs, tap_rows, n_rows, step, dilation, panel)
                 for m in range(0, rows, ROWS):
                     c_at = ((chunk * groups + group) * rows + m) * taps + tap
                     here = min(ROWS, rows - m)

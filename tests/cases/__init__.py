@@ -72,6 +72,9 @@ def all_cases() -> list[Case]:
 seeds = st.integers(0, 2**32 - 1)
 
 
+shapes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)  # for ops that take any shape
+
+
 def values(shape, seed: int) -> np.ndarray:
     """Ordinary values; seed 0 is the ramp 1, 2, 3, ... that a shrunk example shows."""
     size = int(np.prod(shape))

@@ -54,7 +54,7 @@ CASE = Case(
     ],
     linear_in=("input", "weight", "bias"),
     layers={
-        "upsample x2": lambda: Call(
+        "upsample": lambda: Call(
             {"input": normal(4, 64, 28, 28), "weight": normal(64, 32, 4, 4)}, {"stride": 2, "padding": 1}
         )
     },
