@@ -16,6 +16,8 @@ Every memory block therefore has a ``_Block`` that counts the changes made throu
 array was handed out (``tensor.data``), anybody may write to it unseen, so from then on the block is also
 compared by checksum. A tensor whose ``.data`` nobody asked for costs nothing.
 
+``print(minicnn.inspect.tape(loss))`` shows the tape.
+
 Examples
 --------
 >>> import numpy as np, minicnn
