@@ -328,12 +328,12 @@ def _start_or_resume(run: Run, folder: RunFolder, settings: dict[str, Any], resu
         raise OptionError(f"fit: {folder.path} holds a run already; give resume=True to go on with it, or another out")
     checkpoint = folder.resume()
     facts = checkpoint.facts
-    for name, value in facts["settings"].items():
-        if settings[name] != value:
-            warnings.warn(f"fit: resumed with {name}={settings[name]}, the run had {value}", stacklevel=3)
     run.optimizer.load_state_dict(checkpoint.optimizer)
     run.model.load_state_dict(checkpoint.model)
     random.set_state(facts["random"])
     run.history.rows[:] = [Row(**row) for row in facts["history"]]
     for name in PLACE:
         setattr(run, name, facts["place"][name])
+    for name, value in facts["settings"].items():
+        if settings[name] != value:
+            warnings.warn(f"fit: resumed with {name}={settings[name]}, the run had {value}", stacklevel=3)
