@@ -9,8 +9,8 @@ in memory. With a vector type the loop says what it means, and the sums stay in 
         total = fma(load(a, k * lanes(a)), load(b, k * lanes(b)), total)
     store(out, 0, total)
 
-``load``, ``store`` and ``broadcast`` index a flat array without Numba's test for negative indices (which costs
-a compare and a move per load). They check nothing: an index outside the array reads foreign memory.
+``load``, ``store``, ``broadcast``, ``peek`` and ``poke`` index a flat array without Numba's test for negative indices
+(which costs a compare and a move per load). They check nothing: an index outside the array reads foreign memory.
 
 The number of lanes follows from the array's dtype and the machine: 32 bytes on AVX2 (8 float32 or 4 float64),
 64 on AVX-512, 16 elsewhere. So one source serves both dtypes, and a gradient check in float64 runs
@@ -112,6 +112,27 @@ def broadcast(typing_context, array, index):
         return _spread(context, builder, vector, builder.load(address))
 
     return vector(array, types.intp), code
+
+
+@intrinsic
+def peek(typing_context, array, index):
+    """Return ``array[index]`` without the test for negative indices, which keeps the compiler from using vectors."""
+
+    def code(context, builder, signature, arguments):
+        return builder.load(_address(context, builder, signature.args[0], *arguments))
+
+    return array.dtype(array, types.intp), code
+
+
+@intrinsic
+def poke(typing_context, array, index, value):
+    """Write ``value`` to ``array[index]`` without the test for negative indices."""
+
+    def code(context, builder, signature, arguments):
+        builder.store(arguments[2], _address(context, builder, signature.args[0], *arguments[:2]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), code
 
 
 @intrinsic
