@@ -300,14 +300,20 @@ def _settings(run: Run, schedule: Schedule | None) -> dict[str, Any]:
     settings = {
         "model": getattr(run.model, "config", None),
         "optimizer": run.optimizer.config,
-        "schedule": getattr(schedule, "__qualname__", repr(schedule)),
+        "schedule": _in_words(schedule),
         "images": len(run.data.dataset),
         "batch_size": run.data.batch_size,
         "shuffle": run.data.shuffle,
         "seed": run.data.seed,
+        "transform": _in_words(run.data.transform),
     }
     normal: dict[str, Any] = json.loads(json.dumps(settings))
     return normal
+
+
+def _in_words(function: object) -> str:
+    """A description that is the same in every process, which repr of a plain function is not."""
+    return str(getattr(function, "__qualname__", repr(function)))
 
 
 def _checkpoint(run: Run, settings: dict[str, Any]) -> Checkpoint:
