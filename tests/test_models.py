@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import models
+from minicnn import models, train
 from minicnn.errors import OptionError
 
 every_form = pytest.mark.parametrize(
@@ -70,8 +70,10 @@ def test_what_stands_around_the_network(name, form):
     assert predicted.dtype.kind == "i"
     recipe = model.form.recipe()
     assert json.loads(json.dumps(recipe)) == recipe
-    recipe.clear()
-    assert model.form.recipe()  # a fresh dict each time
+    optimizer, schedule = recipe["optimizer"], recipe["schedule"]
+    getattr(train, optimizer.pop("name"))(model.parameters(), **optimizer)
+    assert getattr(train.schedules, schedule.pop("name"))(**schedule)(0.0) == 1.0
+    assert "name" in model.form.recipe()["optimizer"]  # a fresh dict each time
 
 
 @every_form

@@ -295,57 +295,17 @@ def test_loading_between_forward_and_backward_is_no_silent_mistake():
 # ----------------------------------------------------------------------------------------- looking at it
 
 
+TREE = """\
+Sequential()                                                                         51
+  body: Sequential()                                                                 24
+    0: Conv2d(1, 2, 3)  weight (2, 1, 3, 3)  bias (2,)                               20
+    1: BatchNorm2d(2)   weight (2,)  bias (2,)  running_mean (2,)  running_var (2,)   4
+  flat: Flatten()
+  head: Linear(8, 3)    weight (3, 8)  bias (3,)                                     27"""
+
+
 def test_repr_is_a_tree_of_calls_shapes_and_counts():
-    assert repr(net()) == "\n".join(
-        [
-            "Sequential()                                                                                       51",
-            "  body: Sequential()                                                                               24",
-            "    0: Conv2d(1, 2, 3)  weight (2, 1, 3, 3)  bias (2,)                                             20",
-            "    1: BatchNorm2d(2)   weight (2,)  bias (2,)  running_mean (2,)  running_var (2,)                 4",
-            "  flat: Flatten()",
-            "  head: Linear(8, 3)    weight (3, 8)  bias (3,)                                                   27",
-        ]
-    ) or repr(net()).split() == [
-        "Sequential()",
-        "51",
-        "body:",
-        "Sequential()",
-        "24",
-        "0:",
-        "Conv2d(1,",
-        "2,",
-        "3)",
-        "weight",
-        "(2,",
-        "1,",
-        "3,",
-        "3)",
-        "bias",
-        "(2,)",
-        "20",
-        "1:",
-        "BatchNorm2d(2)",
-        "weight",
-        "(2,)",
-        "bias",
-        "(2,)",
-        "running_mean",
-        "(2,)",
-        "running_var",
-        "(2,)",
-        "4",
-        "flat:",
-        "Flatten()",
-        "head:",
-        "Linear(8,",
-        "3)",
-        "weight",
-        "(3,",
-        "8)",
-        "bias",
-        "(3,)",
-        "27",
-    ]
+    assert repr(net()) == TREE
 
 
 def test_repr_shows_options_that_differ_from_the_default():

@@ -28,7 +28,8 @@ class Form:
     probabilities : function
         outputs -> array (N, classes) whose rows sum to 1.
     recipe : function
-        () -> how to train it, as a fresh dict that JSON can hold.
+        () -> how to train it, as a fresh dict that JSON can hold: ``epochs``, ``batch_size``, and the ``name`` and
+        options of the ``optimizer`` (in ``minicnn.train``) and the ``schedule`` (in ``minicnn.train.schedules``).
     """
 
     name: str

@@ -174,21 +174,26 @@ def _distances(op: str, outputs: Input) -> Tensor:
 
 
 def recipe_1998() -> dict[str, Any]:
-    """Return section III's training: 20 passes, one digit at a time, with the rates of appendix C."""
+    """Return section III's training, in the names of ``minicnn.train``: 20 passes, one digit at a time.
+
+    The global rate is 0.0005 for two passes, 0.0002 for three, 0.0001 for three, 0.00005 for four, then 0.00001.
+    """
     return {
-        "optimizer": "StochasticDiagonalLevenbergMarquardt",
         "epochs": 20,
         "batch_size": 1,
-        # (passes, epsilon): the global rate, divided for each parameter by mu + its curvature
-        "epsilon": [[2, 0.0005], [3, 0.0002], [3, 0.0001], [4, 0.00005], [8, 0.00001]],
-        "mu": 0.02,
-        "curvature_samples": 500,  # on which the curvature is estimated again before each pass
+        "optimizer": {"name": "StochasticDiagonalLevenbergMarquardt", "lr": 0.0005, "mu": 0.02, "samples": 500},
+        "schedule": {"name": "Table", "rows": [[2, 1.0], [3, 0.4], [3, 0.2], [4, 0.1], [8, 0.02]]},
     }
 
 
 def recipe_modern() -> dict[str, Any]:
-    """Return how we train the modern form."""
-    return {"optimizer": "Adam", "epochs": 12, "batch_size": 64, "lr": 0.002, "schedule": "cosine"}
+    """Return how we train the modern form, in the names of ``minicnn.train``."""
+    return {
+        "epochs": 12,
+        "batch_size": 64,
+        "optimizer": {"name": "Adam", "lr": 0.002},
+        "schedule": {"name": "Cosine", "epochs": 12},
+    }
 
 
 def _softmax(logits: Tensor) -> Array:

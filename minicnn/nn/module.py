@@ -185,8 +185,7 @@ class Module:
             raise DTypeError(f"astype: dtype must be float32 or float64, got {wanted}")
         for tensor in (*self.parameters(), *self.buffers()):
             if tensor.dtype in FLOATS:
-                tensor.data = tensor.array.astype(wanted)
-                tensor.grad = None
+                tensor.convert(wanted)
         return self
 
     # ------------------------------------------------------------------------------- hooks

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from minicnn.autograd import Tensor
 
 
-class Parameter(Tensor):
+class _Owned(Tensor):
+    __slots__ = ()
+
+    def convert(self, dtype: DTypeLike) -> None:
+        """Take another dtype in place, so that whoever holds this tensor sees it; the gradient is forgotten."""
+        converted = Tensor(self.array.astype(dtype))
+        self._set(converted.array, self.requires_grad, converted._block)
+
+
+class Parameter(_Owned):
     """A tensor that training changes: it has a gradient, and ``module.parameters()`` finds it.
 
     Parameters
@@ -29,7 +38,7 @@ class Parameter(Tensor):
         super().__init__(array, requires_grad)
 
 
-class Buffer(Tensor):
+class Buffer(_Owned):
     """A tensor that is saved with the module and not trained: running statistics, LeNet's codes.
 
     Examples
