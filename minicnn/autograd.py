@@ -36,6 +36,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -399,16 +400,18 @@ class Tensor:
         return OPERATORS["transpose"](self)
 
 
-def _arrays_in(what: Any) -> Iterator[Array]:
-    """Arrays that a gradient function keeps alive: itself, in a tuple, or through a function that it calls."""
-    if isinstance(what, np.ndarray):
-        yield what
-    elif isinstance(what, (tuple, list)):
-        for part in what:
-            yield from _arrays_in(part)
-    else:
-        for cell in getattr(what, "__closure__", None) or ():
-            yield from _arrays_in(cell.cell_contents)
+def _saved_by(pairs: list[tuple[Tensor, Gradient]]) -> dict[int, Array]:
+    """Find the arrays that gradient functions keep alive: closed over, in a tuple, or by a function that they call."""
+    saved: dict[int, Array] = {}
+    looked_at: list[Any] = [gradient for _, gradient in pairs]
+    for what in looked_at:  # grows meanwhile
+        if isinstance(what, np.ndarray):
+            saved[id(what)] = what
+        elif isinstance(what, FunctionType):
+            looked_at += [cell.cell_contents for cell in what.__closure__ or ()]
+        elif isinstance(what, (tuple, list)):
+            looked_at += what
+    return saved
 
 
 class Node:
@@ -424,11 +427,12 @@ class Node:
         self.age = next(Node._ages)
         self.name, self.shape, self.dtype = name, out.shape, out.dtype
         self.pairs: list[tuple[Tensor, Gradient]] | None = pairs
-        self.saved = list({id(array): array for _, gradient in pairs for array in _arrays_in(gradient)}.values())
+        saved = _saved_by(pairs)
+        self.saved = list(saved.values())
         self.watched = [
             (tensor.array, block := tensor._block, block.changes, _checksum(tensor.array) if block.handed_out else None)
             for tensor in (*inputs, out)
-            if any(np.may_share_memory(tensor.array, array) for array in self.saved)
+            if id(tensor.array) in saved or any(np.may_share_memory(tensor.array, array) for array in self.saved)
         ]
 
     def verify(self) -> None:
