@@ -143,11 +143,11 @@ class Tensor:
             raise DTypeError(f"Tensor: array must hold real numbers, got dtype {values.dtype}")
         self._set(values.astype(values.dtype.newbyteorder("="), copy=False), requires_grad, _Block())
 
-    def _set(self, array: Array, requires_grad: bool, block: _Block, node: Node | None = None) -> None:
+    def _set(self, array: Array, requires_grad: bool, block: _Block) -> None:
         if requires_grad and array.dtype not in FLOATS:
             raise DTypeError(f"Tensor: only float32 and float64 can have a gradient, got {array.dtype}")
-        self.array, self.requires_grad, self._block, self.node = array, requires_grad, block, node
-        self.grad = None
+        self.array, self.requires_grad, self._block = array, requires_grad, block
+        self.node = self.grad = None
         self.retains_grad = False
 
     @staticmethod
@@ -417,7 +417,7 @@ def _saved_by(pairs: list[tuple[Tensor, Gradient]]) -> dict[int, Array]:
 class Node:
     """One recorded op: its name, its pairs of (input, gradient function), and what these saved."""
 
-    __slots__ = ("age", "dtype", "name", "pairs", "saved", "shape", "watched")
+    __slots__ = ("age", "name", "pairs", "saved", "shape", "watched")
 
     _ages = count()  # one call of next() is atomic: two threads never make nodes of the same age
 
@@ -425,7 +425,7 @@ class Node:
         self, name: str, out: Tensor, inputs: tuple[Tensor, ...], pairs: list[tuple[Tensor, Gradient]]
     ) -> None:
         self.age = next(Node._ages)
-        self.name, self.shape, self.dtype = name, out.shape, out.dtype
+        self.name, self.shape = name, out.shape
         self.pairs: list[tuple[Tensor, Gradient]] | None = pairs
         saved = _saved_by(pairs)
         self.saved = list(saved.values())
