@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minicnn.errors
-from minicnn.data import ArrayDataset, Loader, load_digits, load_mnist, read_idx
+from minicnn.data import ArrayDataset, Loader, RandomShift, load_digits, load_mnist, read_idx
 from minicnn.errors import DTypeError, LoadError, MissingExtraError, OptionError, ShapeError
 
 
@@ -216,3 +216,39 @@ def test_labels_must_belong_to_the_images():
         ArrayDataset(np.zeros((3, 4, 4)), [1, 2])
     with pytest.raises(DTypeError, match="integers, got float64"):
         ArrayDataset(np.zeros((2, 4, 4)), [1.0, 2.0])
+
+
+# --------------------------------------------------------------------------------------------- augmentation
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_random_shift(channels):
+    images = np.random.default_rng(0).integers(1, 256, (40, *channels, 6, 5)).astype(np.uint8)
+    kept = images.copy()
+    shifted = RandomShift(2)(images, np.random.default_rng(1))
+    np.testing.assert_array_equal(images, kept)
+    assert shifted.shape == images.shape
+    assert shifted.dtype == np.uint8
+    moves = set()
+    for image, result in zip(images, shifted, strict=True):
+        fits = []
+        for down in range(-2, 3):
+            for right in range(-2, 3):
+                expected = np.zeros_like(image)
+                for y in range(6):
+                    for x in range(5):
+                        if 0 <= y - down < 6 and 0 <= x - right < 5:
+                            expected[..., y, x] = image[..., y - down, x - right]
+                if (expected == result).all():
+                    fits.append((down, right))
+        (move,) = fits
+        moves.add(move)
+    assert {down for down, _ in moves} == {right for _, right in moves} == {-2, -1, 0, 1, 2}
+    np.testing.assert_array_equal(RandomShift(0)(images, np.random.default_rng(1)), images)
+    assert RandomShift(2)(images[:0], np.random.default_rng(1)).shape == (0, *channels, 6, 5)
+
+
+@pytest.mark.parametrize("pixels", [-1, 1.5, True])
+def test_random_shift_out_of_range(pixels):
+    with pytest.raises(OptionError, match="RandomShift: pixels must be an integer >= 0"):
+        RandomShift(pixels)

@@ -149,9 +149,10 @@ def test_cross_entropy_starts_with_p_times_one_minus_p():
 
 def test_a_maximum_hands_on_to_where_it_was_and_relu_where_it_is_on():
     net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1, 1)).astype("float64")
-    for p, value in zip(net.parameters(), [0.0, 2.0, 0.0, 3.0], strict=True):  # bias, weight, bias, weight
+    values = {"0.weight": 2.0, "0.bias": 0.0, "4.weight": 3.0, "4.bias": 0.0}
+    for name, p in net.named_parameters():
         with p.changing() as array:
-            array[...] = value
+            array[...] = values[name]
     half_square = lambda outputs, labels: (outputs * outputs).mean() * 0.5  # noqa: E731
     curvature = diagonal_curvature(net, np.array([[[[1.0, -4.0], [5.0, 2.0]]]]), np.array([0]), half_square)
     by_name = {name: curvature[p].item() for name, p in net.named_parameters()}

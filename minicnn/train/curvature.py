@@ -142,7 +142,8 @@ def _through(layer: Module, x: Array, bend: Array, curvature: dict[Tensor, Array
             curvature[getattr(layer, name)] = np.asarray(getattr(squared, name).grad)
         return result
     if isinstance(layer, ELEMENTWISE):
-        return bend * _gradient(layer, x, np.ones_like(bend)) ** 2
+        slope = _gradient(layer, x, np.ones_like(bend))
+        return bend * slope * slope
     if isinstance(layer, SELECTING):
         return _gradient(layer, x, bend)
     raise OptionError(f"curvature: no rule for a layer of the kind {type(layer).__name__}")
@@ -153,4 +154,4 @@ def _gradient(layer: Module, x: Array, grad_out: Array) -> Array:
     output: Tensor = layer.forward(t)
     output.backward(grad_out)
     assert t.grad is not None
-    return np.asarray(t.grad)
+    return t.grad.array

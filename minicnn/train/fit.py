@@ -300,14 +300,20 @@ def _settings(run: Run, schedule: Schedule | None) -> dict[str, Any]:
     settings = {
         "model": getattr(run.model, "config", None),
         "optimizer": run.optimizer.config,
-        "schedule": getattr(schedule, "__qualname__", repr(schedule)),
+        "schedule": _in_words(schedule),
         "images": len(run.data.dataset),
         "batch_size": run.data.batch_size,
         "shuffle": run.data.shuffle,
         "seed": run.data.seed,
+        "transform": _in_words(run.data.transform),
     }
     normal: dict[str, Any] = json.loads(json.dumps(settings))
     return normal
+
+
+def _in_words(function: object) -> str:
+    """A description that is the same in every process, which repr of a plain function is not."""
+    return str(getattr(function, "__qualname__", repr(function)))
 
 
 def _checkpoint(run: Run, settings: dict[str, Any]) -> Checkpoint:
@@ -328,12 +334,12 @@ def _start_or_resume(run: Run, folder: RunFolder, settings: dict[str, Any], resu
         raise OptionError(f"fit: {folder.path} holds a run already; give resume=True to go on with it, or another out")
     checkpoint = folder.resume()
     facts = checkpoint.facts
-    for name, value in facts["settings"].items():
-        if settings[name] != value:
-            warnings.warn(f"fit: resumed with {name}={settings[name]}, the run had {value}", stacklevel=3)
     run.optimizer.load_state_dict(checkpoint.optimizer)
     run.model.load_state_dict(checkpoint.model)
     random.set_state(facts["random"])
     run.history.rows[:] = [Row(**row) for row in facts["history"]]
     for name in PLACE:
         setattr(run, name, facts["place"][name])
+    for name, value in facts["settings"].items():
+        if settings[name] != value:
+            warnings.warn(f"fit: resumed with {name}={settings[name]}, the run had {value}", stacklevel=3)

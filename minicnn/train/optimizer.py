@@ -131,9 +131,9 @@ class Optimizer:
         return {"name": self.name, "groups": groups}
 
     def state_dict(self) -> dict[str, Array]:
-        """Return what the formula remembers: the number of steps and, by parameter, copies of the slots."""
+        """Return what the formula remembers: steps, the schedule's factor and, by parameter, copies of the slots."""
         state = {f"{i}.{slot}": array.copy() for i, slots in enumerate(self.slots) for slot, array in slots.items()}
-        return {"steps": np.array(self.steps, np.int64), **state}
+        return {"steps": np.array(self.steps, np.int64), "factor": np.array(self.factor), **state}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Continue exactly where the optimiser was that gave this state.
@@ -148,7 +148,7 @@ class Optimizer:
         wrong += [name for name in set(mine) & set(state) if mine[name].shape != state[name].shape]
         if wrong:
             raise StateError(f"{self.name}: the state is of another optimiser or network, it differs in {wrong}")
-        self.steps = int(state["steps"])
+        self.steps, self.factor = int(state["steps"]), float(state["factor"])
         for i, slots in enumerate(self.slots):
             for slot in slots:
                 slots[slot][...] = state[f"{i}.{slot}"]
