@@ -60,6 +60,10 @@ def _grad_input(start, stop, grad_out, x, high, low, mean_grad, slope, scale, gr
             grad_input[b, c, i] = (grad_out[b, c, i] - mean_grad[c] - centred * slope[c]) * scale[c]
 
 
+# Factors of a channel that holds an infinity become NaN, as they should, and without a warning, like the loops.
+_quietly = np.errstate(all="ignore")
+
+
 def _flat(x):
     """(N, C, H, W) -> (N, C, H * W)."""
     return x.reshape(x.shape[0], x.shape[1], x.shape[2] * x.shape[3])
@@ -79,6 +83,7 @@ def batch_norm2d_statistics(x):
     return mean, var
 
 
+@_quietly
 def batch_norm2d_forward(x, mean, inv_std, weight, bias):
     """Normalise, scale, shift."""
     n, channels, h, w = x.shape
@@ -98,6 +103,7 @@ def batch_norm2d_grad_weight_bias(grad_out, x, mean, inv_std):
     return grad_weight, grad_bias
 
 
+@_quietly
 def batch_norm2d_grad_input(grad_out, x, mean, inv_std, weight, grad_weight, grad_bias):
     """Training: a pixel also moves the mean and the variance, and through them every output of its channel.
 

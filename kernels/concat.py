@@ -14,8 +14,9 @@ from minicnn.kernels.jit import kernel, launch
 @kernel
 def _copy(start, stop, source, source_at, target, target_at, length):
     for row in range(start, stop):
+        there, here = target[row, target_at : target_at + length], source[row, source_at : source_at + length]
         for i in range(length):
-            target[row, target_at + i] = source[row, source_at + i]
+            there[i] = here[i]
 
 
 def concat_forward(parts, *, axis):

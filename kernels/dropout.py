@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from minicnn.kernels.jit import kernel, launch
-from minicnn.kernels.reference.dropout import GOLDEN, start_of
+from minicnn.kernels.reference.dropout import GOLDEN
 
 # Numba turns uint64 + int64 into float64, so every constant is an np.uint64.
 _GOLDEN = np.uint64(GOLDEN)
@@ -36,10 +36,14 @@ def _forward_runs(start, stop, x, first, threshold, scale, zero, out):
 @kernel
 def _number(first, i):
     """Random number i of the call, uniform in 0 .. 2**53 - 1."""
-    z = first + (np.uint64(i) + _ONE) * _GOLDEN
+    return _mix(first + (np.uint64(i) + _ONE) * _GOLDEN) >> _TO_53_BITS
+
+
+@kernel
+def _mix(z):
     z = (z ^ (z >> _SHIFTS[0])) * _FACTORS[0]
     z = (z ^ (z >> _SHIFTS[1])) * _FACTORS[1]
-    return (z ^ (z >> _SHIFTS[2])) >> _TO_53_BITS
+    return z ^ (z >> _SHIFTS[2])
 
 
 def dropout_forward(x, *, p, seed, step, share):
@@ -51,7 +55,8 @@ def dropout_forward(x, *, p, seed, step, share):
     # number >= p * 2**53, asked in integers; p = 1 has a threshold that no number reaches.
     threshold = np.uint64(math.ceil(p * 2**53))
     scale, zero = x.dtype.type(1 / (1 - p) if p < 1 else 0), x.dtype.type(0)
-    constants = (np.uint64(start_of(seed, step)), threshold, scale, zero)
+    first = np.uint64(_mix(np.uint64(_mix(np.uint64(seed))) ^ np.uint64(step)))
+    constants = (first, threshold, scale, zero)
     if share == 1:
         launch(_forward, x.size, x.reshape(-1), *constants, out.reshape(-1), work=4)
     else:

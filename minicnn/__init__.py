@@ -8,6 +8,7 @@
 
 from minicnn import errors as errors
 from minicnn import functional as functional
+from minicnn import inspect as inspect
 from minicnn import models as models
 from minicnn import nn as nn
 from minicnn import random as random

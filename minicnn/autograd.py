@@ -16,6 +16,8 @@ Every memory block therefore has a ``_Block`` that counts the changes made throu
 array was handed out (``tensor.data``), anybody may write to it unseen, so from then on the block is also
 compared by checksum. A tensor whose ``.data`` nobody asked for costs nothing.
 
+``print(minicnn.inspect.tape(loss))`` shows the tape.
+
 Examples
 --------
 >>> import numpy as np, minicnn
@@ -34,6 +36,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -140,11 +143,11 @@ class Tensor:
             raise DTypeError(f"Tensor: array must hold real numbers, got dtype {values.dtype}")
         self._set(values.astype(values.dtype.newbyteorder("="), copy=False), requires_grad, _Block())
 
-    def _set(self, array: Array, requires_grad: bool, block: _Block, node: Node | None = None) -> None:
+    def _set(self, array: Array, requires_grad: bool, block: _Block) -> None:
         if requires_grad and array.dtype not in FLOATS:
             raise DTypeError(f"Tensor: only float32 and float64 can have a gradient, got {array.dtype}")
-        self.array, self.requires_grad, self._block, self.node = array, requires_grad, block, node
-        self.grad = None
+        self.array, self.requires_grad, self._block = array, requires_grad, block
+        self.node = self.grad = None
         self.retains_grad = False
 
     @staticmethod
@@ -397,22 +400,24 @@ class Tensor:
         return OPERATORS["transpose"](self)
 
 
-def _arrays_in(what: Any) -> Iterator[Array]:
-    """Arrays that a gradient function keeps alive: itself, in a tuple, or through a function that it calls."""
-    if isinstance(what, np.ndarray):
-        yield what
-    elif isinstance(what, (tuple, list)):
-        for part in what:
-            yield from _arrays_in(part)
-    else:
-        for cell in getattr(what, "__closure__", None) or ():
-            yield from _arrays_in(cell.cell_contents)
+def _saved_by(pairs: list[tuple[Tensor, Gradient]]) -> dict[int, Array]:
+    """Find the arrays that gradient functions keep alive: closed over, in a tuple, or by a function that they call."""
+    saved: dict[int, Array] = {}
+    looked_at: list[Any] = [gradient for _, gradient in pairs]
+    for what in looked_at:  # grows meanwhile
+        if isinstance(what, np.ndarray):
+            saved[id(what)] = what
+        elif isinstance(what, FunctionType):
+            looked_at += [cell.cell_contents for cell in what.__closure__ or ()]
+        elif isinstance(what, (tuple, list)):
+            looked_at += what
+    return saved
 
 
 class Node:
     """One recorded op: its name, its pairs of (input, gradient function), and what these saved."""
 
-    __slots__ = ("age", "dtype", "name", "pairs", "saved", "shape", "watched")
+    __slots__ = ("age", "name", "pairs", "saved", "shape", "watched")
 
     _ages = count()  # one call of next() is atomic: two threads never make nodes of the same age
 
@@ -420,13 +425,14 @@ class Node:
         self, name: str, out: Tensor, inputs: tuple[Tensor, ...], pairs: list[tuple[Tensor, Gradient]]
     ) -> None:
         self.age = next(Node._ages)
-        self.name, self.shape, self.dtype = name, out.shape, out.dtype
+        self.name, self.shape = name, out.shape
         self.pairs: list[tuple[Tensor, Gradient]] | None = pairs
-        self.saved = list({id(array): array for _, gradient in pairs for array in _arrays_in(gradient)}.values())
+        saved = _saved_by(pairs)
+        self.saved = list(saved.values())
         self.watched = [
             (tensor.array, block := tensor._block, block.changes, _checksum(tensor.array) if block.handed_out else None)
             for tensor in (*inputs, out)
-            if any(np.may_share_memory(tensor.array, array) for array in self.saved)
+            if id(tensor.array) in saved or any(np.may_share_memory(tensor.array, array) for array in self.saved)
         ]
 
     def verify(self) -> None:

@@ -39,7 +39,7 @@ def manual_seed(seed: int) -> None:
     ((7, 0), (7, 1))
     >>> minicnn.manual_seed(0)
     """
-    set_state({"seed": seed, "step": 0, "generators": {}})
+    set_state({"seed": counter("manual_seed", "seed", seed), "step": 0, "generators": {}})
 
 
 def get_state() -> dict[str, Any]:
@@ -68,9 +68,9 @@ def set_state(state: dict[str, Any]) -> None:
     if not isinstance(state, dict) or set(state) != set(_state) or not isinstance(state["generators"], dict):
         raise OptionError(f"set_state: state must be a dict with the keys {', '.join(_state)}, got {state!r}")
     fresh = {
-        "seed": counter("random", "seed", state["seed"]),
-        "step": counter("random", "step", state["step"]),
-        "generators": {str(name): counter("random", name, count) for name, count in state["generators"].items()},
+        "seed": counter("set_state", "seed", state["seed"]),
+        "step": counter("set_state", "step", state["step"]),
+        "generators": {str(name): counter("set_state", name, count) for name, count in state["generators"].items()},
     }
     with _lock:
         _state.update(fresh)

@@ -364,6 +364,28 @@ def test_leaf_gradients_share_memory_with_nothing():
     assert seed.tolist() == [1.0, 1.0]
 
 
+def test_one_array_that_reaches_several_tensors_is_copied_for_each():
+    a, b, c, d = leaves = [leaf(1.0, 2.0) for _ in range(4)]
+    ((a + b) + (c.flatten() + d.reshape(2, 1).flatten())).backward(np.ones(2))
+    middle = [leaf(1.0, 2.0) * 1.0 for _ in range(2)]
+    for tensor in middle:
+        tensor.retain_grad()
+    (middle[0] + middle[1]).backward(np.ones(2))
+    for those in (leaves, middle):
+        for i, one in enumerate(those):
+            one.grad.data[:] = 99.0
+            for other in those[i + 1 :]:
+                assert grad(other) == [1.0, 1.0]
+
+
+def test_an_element_taken_twice_sums_its_gradients():
+    x = leaf(1.0, 2.0, 3.0)
+    (x[[0, 0, 2]] * np.array([1.0, 10.0, 100.0])).sum().backward()
+    x[x.numpy() > 1.5].sum().backward()
+    x[1:].sum().backward()
+    assert grad(x) == [11.0, 2.0, 102.0]
+
+
 def test_gradients_that_do_not_fit_are_refused():
     x = leaf(1.0, 2.0)
     for wrong in (np.ones(3), np.ones((2, 1)), np.ones(2, np.float32), 1.0):
@@ -633,6 +655,12 @@ def test_a_new_array_as_data_is_no_change_in_place():
     out.backward()
     assert grad(x) == [2.0, 4.0]
     assert (x * x).numpy().tolist() == [25.0, 36.0]
+    out = (x * x).sum()
+    x.data = np.array([1.0, 1.0])
+    with x.changing() as array:  # is not what the graph saved
+        array += 1.0
+    out.backward()
+    assert grad(x) == [12.0, 16.0]
     source = np.array([7, 8])
     x.data = source
     source[0] = 0
@@ -769,6 +797,8 @@ def test_no_grad_nests_and_survives_exceptions():
         with pytest.raises(ZeroDivisionError), minicnn.no_grad():
             1 / 0  # noqa: B018
         assert not (x * 2.0).requires_grad
+    with pytest.raises(ZeroDivisionError), minicnn.no_grad():
+        1 / 0  # noqa: B018
     assert (x * 2.0).requires_grad
 
     @minicnn.no_grad()

@@ -8,7 +8,7 @@ of call number ``step`` has a random number of its own. So the mask is the same 
 the backward pass computes it again instead of keeping it.
 
 The numbers are SplitMix64's (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): a
-counter goes up in steps of GOLDEN, and ``mix`` scatters it over all 64 bits.
+counter goes up in steps of GOLDEN, and ``_mix`` scatters it over all 64 bits.
 """
 
 import numpy as np
@@ -17,16 +17,16 @@ GOLDEN = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio
 _64_BITS = 2**64 - 1
 
 
-def mix(z):
+def _mix(z):
     """Scatter 64 bits: each bit of the result depends on every bit of ``z``."""
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _64_BITS
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _64_BITS
     return z ^ (z >> 31)
 
 
-def start_of(seed, step):
+def _start(seed, step):
     """Where call number ``step`` begins in the cycle of 2**64 numbers; distant for neighbouring calls."""
-    return mix(mix(seed) ^ step)
+    return _mix(_mix(seed) ^ step)
 
 
 def dropout_forward(x, *, p, seed, step, share):
@@ -34,10 +34,10 @@ def dropout_forward(x, *, p, seed, step, share):
 
     The op is linear and treats each element alone, so ``dropout_forward(grad_out, ...)`` is its gradient.
     """
-    start = start_of(seed, step)
+    start = _start(seed, step)
     out = np.zeros_like(x)
     for i in range(x.size):
-        number = mix((start + (i // share + 1) * GOLDEN) & _64_BITS) >> 11  # uniform in 0 .. 2**53 - 1
+        number = _mix((start + (i // share + 1) * GOLDEN) & _64_BITS) >> 11  # uniform in 0 .. 2**53 - 1
         if number >= p * 2**53:
             out.flat[i] = x.flat[i] * (1 / (1 - p))
     return out

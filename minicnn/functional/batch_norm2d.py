@@ -107,7 +107,7 @@ def batch_norm2d(
         _move(running_var, var * (count / (count - 1)) if unbiased else var, share)
     else:
         mean, var = np.zeros(channels), np.ones(channels)
-    with np.errstate(divide="ignore"):
+    with np.errstate(all="ignore"):
         inv_std = 1 / np.sqrt(var + eps)
     out = k.batch_norm2d_forward(xa, mean, inv_std, wa, ba)
 
@@ -150,6 +150,7 @@ def _running(op: str, mean: Any, var: Any, training: bool) -> tuple[Tensor | Non
     return check.constant(op, "running_mean", mean), check.constant(op, "running_var", var)
 
 
+@np.errstate(all="ignore")
 def _move(running: Any, new: Array, share: float) -> None:
     """Move a running statistic towards ``new``, in place."""
     if running is not None:

@@ -98,10 +98,14 @@ def images(op: str, value: Any, name: str = "input") -> Tensor:
 
 def same_dtype(op: str, **tensors: Tensor | None) -> None:
     """Refuse float32 beside float64: nothing is promoted silently."""
-    given = {name: t for name, t in tensors.items() if t is not None}
-    if len({t.dtype for t in given.values()}) > 1:
-        have = ", ".join(f"{name} {t.dtype}" for name, t in given.items())
-        raise DTypeError(f"{op}: all arrays must have one dtype, got {have}; convert with .astype()")
+    first = None
+    for t in tensors.values():
+        if t is None or t.dtype is first:
+            continue
+        if first is not None and t.dtype != first:
+            have = ", ".join(f"{name} {given.dtype}" for name, given in tensors.items() if given is not None)
+            raise DTypeError(f"{op}: all arrays must have one dtype, got {have}; convert with .astype()")
+        first = t.dtype
 
 
 def shape(op: str, name: str, value: Tensor, expected: tuple[int, ...], rule: str) -> None:
@@ -194,6 +198,8 @@ def output_hw(
 
 def fits_memory(op: str, out_shape: tuple[int, ...], dtype: Any) -> None:
     """Refuse an output, of a size that the caller chose freely, that no memory could hold."""
+    if math.prod(out_shape) < 2**30:
+        return
     try:
         np.empty(out_shape, dtype)  # costs nothing: pages are given when they are written to
     except (MemoryError, ValueError):
@@ -207,14 +213,33 @@ def half_window(op: str, pads: Pads, kernel: Pair, dilation: Pair) -> None:
             raise OptionError(f"{op}: padding must be at most half a window, got {pads} for kernel_size={kernel}")
 
 
+# A network asks the same questions at every step; looking the answer up takes 2 us, working it out 15.
+_known_windows: dict[tuple[Any, ...], tuple[Pair, Pads, Pair, Pair]] = {}
+
+
+def window(
+    op: str, x: Tensor, kernel: Pair, stride: Any, padding_: Any, dilation: Any, ceil_mode: bool = False
+) -> tuple[Pair, Pads, Pair, Pair]:
+    """Resolve what slides over images: stride, padding, dilation, (H_out, W_out)."""
+    # As text, because 1.0 and True, which are refused, equal 1.
+    question = (op, x.shape[2:], kernel, repr((stride, padding_, dilation)), ceil_mode)
+    answer = _known_windows.get(question)
+    if answer is None:
+        size = (x.shape[2], x.shape[3])
+        steps, holes = pair(op, "stride", stride), pair(op, "dilation", dilation)
+        pads = padding(op, padding_, size, kernel, steps, holes)
+        answer = steps, pads, holes, output_hw(op, size, kernel, steps, pads, holes, ceil_mode)
+        if len(_known_windows) >= 4096:  # images of ever new sizes
+            _known_windows.clear()
+        _known_windows[question] = answer
+    return answer
+
+
 def pool(
     op: str, x: Tensor, kernel_size: Any, stride: Any, padding_: Any, dilation: Any, ceil_mode: Any
 ) -> tuple[Pair, Pair, Pads, Pair, Pair]:
     """Resolve a pool's options: kernel, stride, padding, dilation, (H_out, W_out)."""
     kernel = pair(op, "kernel_size", kernel_size)
-    steps = kernel if stride is None else pair(op, "stride", stride)
-    holes = pair(op, "dilation", dilation)
-    size = (x.shape[2], x.shape[3])
-    pads = padding(op, padding_, size, kernel, steps, holes)
-    half_window(op, pads, kernel, holes)
-    return kernel, steps, pads, holes, output_hw(op, size, kernel, steps, pads, holes, bool(ceil_mode))
+    answer = window(op, x, kernel, kernel if stride is None else stride, padding_, dilation, bool(ceil_mode))
+    half_window(op, answer[1], kernel, answer[2])
+    return kernel, *answer

@@ -88,6 +88,7 @@ def conv_transpose2d(
     )
     if min(out_hw) < 1:
         raise ShapeError(f"{op}: H_out and W_out must be >= 1, got {out_hw} from input {x.shape}, padding {cut}")
+    check.fits_memory(op, (x.shape[0], c_out, *out_hw), x.dtype)
 
     k = twin(op)
     xa, wa, x_shape, w_shape = x.array, w.array, x.shape, w.shape

@@ -72,10 +72,8 @@ def depthwise_conv2d(
         )
     if b is not None:
         check.shape(op, "bias", b, (w.shape[0],), "(C_in * m,)")
-    kernel, size = (w.shape[2], w.shape[3]), (x.shape[2], x.shape[3])
-    steps, holes = check.pair(op, "stride", stride), check.pair(op, "dilation", dilation)
-    pads = check.padding(op, padding, size, kernel, steps, holes)
-    out_hw = check.output_hw(op, size, kernel, steps, pads, holes)
+    steps, pads, holes, out_hw = check.window(op, x, (w.shape[-2], w.shape[-1]), stride, padding, dilation)
+    check.fits_memory(op, (x.shape[0], w.shape[0], *out_hw), x.dtype)
 
     k = twin(op)
     xa, wa, x_shape, w_shape = x.array, w.array, x.shape, w.shape

@@ -10,7 +10,8 @@ def calls(draw):
     shape = (draw(st.integers(1, 2)), draw(st.integers(1, 7)), draw(st.integers(1, 4)), draw(st.integers(1, 4)))
     options = {
         "size": draw(st.integers(1, 7)),
-        "alpha": draw(st.sampled_from([1e-4, 0.0, 0.5, 2])),
+        # With 1 or 0.5, x / (k + alpha x^2) has its maximum at a drawn x: no slope to compare.
+        "alpha": draw(st.sampled_from([1e-4, 0.0, 0.3, 1.7])),
         "beta": draw(st.sampled_from([0.75, 0.5, 1, 0.0])),
         "k": draw(st.sampled_from([1.0, 2, 0.5])),
         "form": draw(st.sampled_from(["mean", "sum"])),
