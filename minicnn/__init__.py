@@ -6,12 +6,14 @@
 61706
 """
 
+from minicnn import data as data
 from minicnn import errors as errors
 from minicnn import functional as functional
 from minicnn import inspect as inspect
 from minicnn import models as models
 from minicnn import nn as nn
 from minicnn import random as random
+from minicnn import train as train
 from minicnn.autograd import Tensor as Tensor
 from minicnn.autograd import no_grad as no_grad
 from minicnn.kernels import using_kernels as using_kernels

@@ -290,7 +290,7 @@ def test_asked_to_stop_a_process_saves_and_exits_130(tmp_path, number):
         for _ in range(5):
             process.stdout.readline()
         process.send_signal(number)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.stdout.read(), process.stderr.read()
     assert process.returncode == 130, errors
     message = output.splitlines()[-1]
     assert message.startswith(f"{number.name} in epoch ")
