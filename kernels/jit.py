@@ -27,7 +27,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,8 @@ def fingerprint() -> str:
     for path in sorted(here.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     flags = sorted((name, sorted(value) if isinstance(value, set) else value) for name, value in FLAGS.items())
-    digest.update(repr((numba.__version__, llvmlite.__version__, flags, config.BOUNDSCHECK, config.OPT)).encode())
+    settings = (numba.__version__, llvmlite.__version__, flags, config.BOUNDSCHECK, config.OPT)
+    digest.update(repr((*settings, os.environ.get("MINICNN_VECTOR_BYTES"))).encode())
     return digest.hexdigest()[:16]
 
 
@@ -129,8 +130,12 @@ class _Cache(FunctionCache):  # type: ignore[misc]
                 return
 
 
-def kernel(function: Callable[..., Any]) -> Any:
+def kernel(function: Callable[..., Any] | None = None, *, any_order: bool = False) -> Any:
     """Compile ``function`` on its first call; later processes load the machine code from the cache.
+
+    ``@kernel(any_order=True)`` is for long sums: the compiler may add their terms in an order of its own (always
+    the same one), so that a vector register holds the running sums. A sum of float32 in float64 then
+    takes 0.09 ns a term instead of 0.93 (EPYC, AVX2). Not for formulas whose brackets matter.
 
     Examples
     --------
@@ -144,7 +149,10 @@ def kernel(function: Callable[..., Any]) -> Any:
     >>> out
     array([1., 2., 3.])
     """
-    dispatcher = numba.njit(**FLAGS)(function)
+    if function is None:
+        return partial(kernel, any_order=any_order)
+    flags = {**FLAGS, "fastmath": FLAGS["fastmath"] | {"reassoc"}} if any_order else FLAGS
+    dispatcher = numba.njit(**flags)(function)
     folder = None if config.DISABLE_JIT else cache_folder()
     if folder is not None:
         numbas_own, config.CACHE_DIR = config.CACHE_DIR, str(folder)

@@ -16,6 +16,8 @@ Every memory block therefore has a ``_Block`` that counts the changes made throu
 array was handed out (``tensor.data``), anybody may write to it unseen, so from then on the block is also
 compared by checksum. A tensor whose ``.data`` nobody asked for costs nothing.
 
+``print(minicnn.inspect.tape(loss))`` shows the tape.
+
 Examples
 --------
 >>> import numpy as np, minicnn
@@ -33,12 +35,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import count
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from minicnn.errors import DTypeError, GraphError, ShapeError
+from minicnn.errors import DTypeError, GraphError, OutOfRangeError, ShapeError
 
 Array = NDArray[Any]
 Gradient = Callable[[Array], Array]
@@ -95,7 +99,7 @@ class Tensor:
     Parameters
     ----------
     array : array_like
-        Copied. Lists and Python numbers become float32; arrays keep their dtype, in native byte order.
+        Copied. Python's floats become float32; arrays keep their dtype, in native byte order.
     requires_grad : bool
         Whether ``backward()`` shall leave the gradient in ``.grad``; only float32 and float64 can.
 
@@ -103,6 +107,8 @@ class Tensor:
     ------
     DTypeError
         If the array is not numeric, is complex, or needs a gradient and is not float32 or float64.
+    ShapeError
+        If the rows of a nested list differ in length.
 
     Examples
     --------
@@ -115,7 +121,8 @@ class Tensor:
     """
 
     __slots__ = ("__dict__", "__weakref__", "_block", "array", "grad", "node", "requires_grad", "retains_grad")
-    __array_priority__ = 1000  # numpy_array * tensor is asked of the tensor
+    # `numpy_array * tensor` is asked of the tensor, and np.exp(tensor) is an error: it would lose the gradient.
+    __array_ufunc__ = None
 
     array: Array  # for the library's own use: reads only, or between `changing()`
     grad: Tensor | None
@@ -126,18 +133,21 @@ class Tensor:
             array = array.array
         if isinstance(array, np.ma.MaskedArray):
             raise DTypeError("Tensor: a masked array's mask would be ignored; call .filled(value) first")
-        values = np.array(array, order="C", subok=False)
+        try:
+            values = np.array(array, order="C", subok=False)
+        except ValueError as error:
+            raise ShapeError(f"Tensor: array must be rectangular, got {error}") from None
         if not isinstance(array, (np.ndarray, np.generic)) and values.dtype == np.float64:
             values = values.astype(np.float32)
         if values.dtype.kind not in "fiub" or values.dtype == np.longdouble:
             raise DTypeError(f"Tensor: array must hold real numbers, got dtype {values.dtype}")
         self._set(values.astype(values.dtype.newbyteorder("="), copy=False), requires_grad, _Block())
 
-    def _set(self, array: Array, requires_grad: bool, block: _Block, node: Node | None = None) -> None:
+    def _set(self, array: Array, requires_grad: bool, block: _Block) -> None:
         if requires_grad and array.dtype not in FLOATS:
             raise DTypeError(f"Tensor: only float32 and float64 can have a gradient, got {array.dtype}")
-        self.array, self.requires_grad, self._block, self.node = array, requires_grad, block, node
-        self.grad = None
+        self.array, self.requires_grad, self._block = array, requires_grad, block
+        self.node = self.grad = None
         self.retains_grad = False
 
     @staticmethod
@@ -165,8 +175,8 @@ class Tensor:
     def data(self, value: ArrayLike) -> None:
         if value is self.array:  # t.data -= step: NumPy has written in place already
             return
-        fresh = Tensor(np.asarray(value), self.requires_grad)
-        self.array, self._block = fresh.array, fresh._block  # a graph keeps the old block, unchanged
+        # A new array, a new block: what a graph has saved stays as it is.
+        self.array, self._block = np.array(value, dtype=self.dtype, order="C", subok=False), _Block()
 
     @contextmanager
     def changing(self) -> Iterator[Array]:
@@ -183,7 +193,7 @@ class Tensor:
         return view
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
-        return np.array(self.array, dtype=dtype) if copy else np.asarray(self.numpy(), dtype=dtype)
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -251,6 +261,8 @@ class Tensor:
 
     def retain_grad(self) -> None:
         """Let ``backward()`` leave a ``.grad`` here although an op made this tensor."""
+        if not self.requires_grad:
+            raise GraphError("retain_grad: no input of this tensor needs a gradient, none will arrive here")
         self.retains_grad = True
 
     def zero_grad(self) -> None:
@@ -280,11 +292,14 @@ class Tensor:
                 raise ShapeError(f"backward: grad must be given for a tensor of shape {self.shape}")
             seed = np.ones_like(self.array)
         else:
-            given = grad.array if isinstance(grad, Tensor) else np.asarray(grad)
+            given = np.asarray(grad)
+            if given.dtype.kind not in "fiub":
+                raise DTypeError(f"backward: grad must hold real numbers, got dtype {given.dtype}")
             if given.shape != self.shape:
                 raise ShapeError(f"backward: grad must have shape {self.shape}, got {given.shape}")
             seed = np.array(given, dtype=self.dtype, order="C")
-        _walk_back(self, seed)
+        with np.errstate(all="ignore"):  # infinity and NaN are results, not warnings
+            _walk_back(self, seed)
 
     # ------------------------------------------------------------------------------- operators
 
@@ -314,7 +329,10 @@ class Tensor:
         return OPERATORS["pow"](self, exponent)
 
     def __neg__(self) -> Tensor:
-        return OPERATORS["mul"](self, -1.0)
+        return OPERATORS["neg"](self)
+
+    def __abs__(self) -> Tensor:
+        return OPERATORS["abs"](self)
 
     def __matmul__(self, other: Any) -> Tensor:
         return OPERATORS["matmul"](self, other)
@@ -328,9 +346,13 @@ class Tensor:
     def __setitem__(self, index: Any, value: Any) -> None:
         if self.requires_grad and is_recording():
             raise GraphError("setitem: a tensor that needs a gradient cannot be written to; use no_grad()")
-        where = index.array if isinstance(index, Tensor) else index
-        with self.changing() as array:
-            array[where] = value.array if isinstance(value, Tensor) else value
+        try:
+            with self.changing() as array:
+                array[index] = value
+        except IndexError as error:
+            raise OutOfRangeError(f"setitem: the index must fit the shape {self.shape}, got {error}") from None
+        except ValueError as error:
+            raise ShapeError(f"setitem: the value must fit its place in the shape {self.shape}, got {error}") from None
 
     def sum(self, dim: int | tuple[int, ...] | None = None, *, keepdims: bool = False) -> Tensor:
         """Sum over the axes ``dim`` (all of them by default)."""
@@ -347,6 +369,18 @@ class Tensor:
     def log(self) -> Tensor:
         """Natural logarithm of each element."""
         return OPERATORS["log"](self)
+
+    def sqrt(self) -> Tensor:
+        """Square root of each element."""
+        return OPERATORS["sqrt"](self)
+
+    def abs(self) -> Tensor:
+        """Each element without its sign."""
+        return OPERATORS["abs"](self)
+
+    def astype(self, dtype: DTypeLike) -> Tensor:
+        """Return the same numbers as float32 or float64; the gradient is cast back."""
+        return OPERATORS["astype"](self, dtype)
 
     def reshape(self, *shape: int | tuple[int, ...]) -> Tensor:
         """Return the same elements in another shape; one size may be -1."""
@@ -366,32 +400,44 @@ class Tensor:
         return OPERATORS["transpose"](self)
 
 
+def _saved_by(pairs: list[tuple[Tensor, Gradient]]) -> dict[int, Array]:
+    """Find the arrays that gradient functions keep alive: closed over, in a tuple, or by a function that they call."""
+    saved: dict[int, Array] = {}
+    looked_at: list[Any] = [gradient for _, gradient in pairs]
+    for what in looked_at:  # grows meanwhile
+        if isinstance(what, np.ndarray):
+            saved[id(what)] = what
+        elif isinstance(what, FunctionType):
+            looked_at += [cell.cell_contents for cell in what.__closure__ or ()]
+        elif isinstance(what, (tuple, list)):
+            looked_at += what
+    return saved
+
+
 class Node:
     """One recorded op: its name, its pairs of (input, gradient function), and what these saved."""
 
-    __slots__ = ("age", "dtype", "name", "pairs", "saved", "shape")
+    __slots__ = ("age", "name", "pairs", "saved", "shape", "watched")
 
-    _made = 0
+    _ages = count()  # one call of next() is atomic: two threads never make nodes of the same age
 
     def __init__(
         self, name: str, out: Tensor, inputs: tuple[Tensor, ...], pairs: list[tuple[Tensor, Gradient]]
     ) -> None:
-        Node._made += 1
-        self.age = Node._made
-        self.name, self.shape, self.dtype = name, out.shape, out.dtype
+        self.age = next(Node._ages)
+        self.name, self.shape = name, out.shape
         self.pairs: list[tuple[Tensor, Gradient]] | None = pairs
-        closed_over = {
-            id(cell.cell_contents) for _, gradient in pairs for cell in getattr(gradient, "__closure__", None) or ()
-        }
-        self.saved = [
+        saved = _saved_by(pairs)
+        self.saved = list(saved.values())
+        self.watched = [
             (tensor.array, block := tensor._block, block.changes, _checksum(tensor.array) if block.handed_out else None)
             for tensor in (*inputs, out)
-            if id(tensor.array) in closed_over
+            if id(tensor.array) in saved or any(np.may_share_memory(tensor.array, array) for array in self.saved)
         ]
 
     def verify(self) -> None:
-        """Raise GraphError if a saved array is not what it was when it was saved."""
-        for array, block, changes, checksum in self.saved:
+        """Raise GraphError if an input or output that was saved is not what it was then."""
+        for array, block, changes, checksum in self.watched:
             before = block.checksum if checksum is None else checksum
             if block.changes != changes or (block.handed_out and _checksum(array) != before):
                 raise GraphError(
@@ -401,7 +447,7 @@ class Node:
 
     def free(self) -> None:
         """Forget the gradient functions and, with them, every saved array."""
-        self.pairs, self.saved = None, []
+        self.pairs, self.saved, self.watched = None, [], []
 
 
 def record(name: str, out: Array, *pairs: tuple[Tensor, Gradient], block: _Block | None = None) -> Tensor:
@@ -412,11 +458,11 @@ def record(name: str, out: Array, *pairs: tuple[Tensor, Gradient], block: _Block
     name : str
         The op, for messages and drawings.
     out : array
-        The result, C-contiguous. A view of an input's memory comes with that input's ``block``.
+        The result. A view of an input's memory comes with that input's ``block``.
     *pairs : (Tensor, function)
         Each input with the function from grad_out (an array like ``out``) to the gradient of that input (an
-        array like the input). The function must not write to grad_out. It closes over the arrays it needs
-        (``x.array``, not ``x``): these are saved until ``backward()``.
+        array like the input): a new array, grad_out itself or a view of it, which the function must not write
+        to. It closes over the arrays it needs (``x.array``, not ``x``): these are saved until ``backward()``.
 
     Examples
     --------
@@ -429,7 +475,7 @@ def record(name: str, out: Array, *pairs: tuple[Tensor, Gradient], block: _Block
     >>> x.grad.item()
     6.0
     """
-    tensor = Tensor.wrap(out, block)
+    tensor = Tensor.wrap(np.asarray(out, order="C"), block)
     if _recording.get():
         needed = [pair for pair in pairs if pair[0].requires_grad]
         if needed:
@@ -445,37 +491,30 @@ def needs_grad(*tensors: Tensor | None) -> bool:
 
 def _walk_back(root: Tensor, seed: Array) -> None:
     """Send ``seed`` from ``root`` down to the leaves, youngest op first."""
-    leaves: dict[Tensor, Array] = {}
+    flows: dict[Node | Tensor, Array] = {}  # what has arrived so far at each op's output and at each leaf
+    sums: set[Node | Tensor] = set()  # whose flow was added up here: nobody else holds it, it may grow in place
     keepers: dict[Node, Tensor] = {}  # tensors in the middle that asked for their gradient
-    flows: dict[Node, Array] = {}  # the gradient of each waiting node's output, as far as it has arrived
-    summed: set[int] = set()  # arrays made here: only these may be added to in place
     waiting: list[tuple[int, Node]] = []  # a heap, youngest first
 
     def arrive(tensor: Tensor, flow: Array) -> None:
         node = tensor.node
-        if node is None:
-            place: dict[Any, Array] = leaves
-            key: Any = tensor
+        key = node or tensor
+        if key in sums:
+            flows[key] += flow
+        elif key in flows:
+            flows[key] = np.asarray(flows[key] + flow)
+            sums.add(key)
         else:
-            place, key = flows, node
-            if node not in flows:
+            flows[key] = flow
+            if node is not None:
                 heapq.heappush(waiting, (-node.age, node))
-            if tensor.retains_grad:
-                keepers[node] = tensor
-        if key not in place:
-            place[key] = flow
-        elif id(place[key]) in summed:
-            place[key] += flow
-        else:
-            place[key] = place[key] + flow
-            summed.add(id(place[key]))
+        if node is not None and tensor.retains_grad:
+            keepers[node] = tensor
 
     arrive(root, seed)
     while waiting:
         node = heapq.heappop(waiting)[1]
         grad_out = flows.pop(node)
-        if node in keepers:
-            _deposit(keepers[node], grad_out.copy())
         if node.pairs is None:
             raise GraphError(
                 f"backward: {node.name} was walked through before and its saved arrays are freed; compute "
@@ -483,7 +522,7 @@ def _walk_back(root: Tensor, seed: Array) -> None:
             )
         node.verify()
         for tensor, gradient in node.pairs:
-            flow = gradient(grad_out)
+            flow = np.asarray(gradient(grad_out), order="C")
             if flow.shape != tensor.shape or flow.dtype != tensor.dtype:
                 raise GraphError(
                     f"backward: the gradient that {node.name} gives to an input must be {tensor.dtype} of shape "
@@ -493,8 +532,11 @@ def _walk_back(root: Tensor, seed: Array) -> None:
             if tensor.node is None and (flow is grad_out or flow.base is not None):
                 flow = flow.copy()
             arrive(tensor, flow)
+        if node in keepers:
+            _deposit(keepers[node], grad_out.copy())
         node.free()
-    for leaf, flow in leaves.items():
+    for leaf, flow in flows.items():
+        assert isinstance(leaf, Tensor)  # every node was popped
         _deposit(leaf, flow)
 
 

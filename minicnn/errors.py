@@ -12,11 +12,30 @@ Examples
 True
 >>> str(error.inside("F6").inside("lenet5"))
 'in lenet5.F6: linear: input.shape[-1] must equal weight.shape[1], got 3 and 4'
+>>> str(ShapeError("relu: no").inside("act").inside("0").inside("conv2_x").inside("resnet50"))
+'in resnet50.conv2_x[0].act: relu: no'
 """
 
 from __future__ import annotations
 
-from typing import Self
+import difflib
+import importlib
+from collections.abc import Iterable
+from typing import Any, Self
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Say which known name was probably meant: the end of a message, empty if none is near.
+
+    Examples
+    --------
+    >>> nearest("lenet", ["alexnet", "lenet5"])
+    "; did you mean 'lenet5'?"
+    >>> nearest("x", ["alexnet", "lenet5"])
+    ''
+    """
+    found = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 class MiniCNNError(Exception):
@@ -33,7 +52,11 @@ class MiniCNNError(Exception):
         return self
 
     def __str__(self) -> str:
-        return f"in {'.'.join(self.stages)}: {self.message}" if self.stages else self.message
+        if not self.stages:
+            return self.message
+        first, *rest = self.stages
+        path = first + "".join(f"[{stage}]" if stage.isdigit() else f".{stage}" for stage in rest)
+        return f"in {path}: {self.message}"
 
 
 class ShapeError(MiniCNNError, ValueError):
@@ -46,6 +69,10 @@ class DTypeError(MiniCNNError, TypeError):
 
 class OptionError(MiniCNNError, ValueError):
     """An option (stride, p, reduction, ...) has a value that the op does not know."""
+
+
+class OutOfRangeError(MiniCNNError, IndexError):
+    """An index lies outside the tensor."""
 
 
 class LabelError(MiniCNNError, IndexError, ValueError):
@@ -70,6 +97,36 @@ class MissingExtraError(MiniCNNError, ImportError):
     """A feature needs an optional package; the message gives the ``pip install`` line."""
 
 
+def import_extra(module: str, feature: str) -> Any:
+    """Import a module of an optional package, or say how to get it.
+
+    Parameters
+    ----------
+    module : str
+        Such as ``"PIL.Image"``.
+    feature : str
+        What needs it, for the message.
+
+    Raises
+    ------
+    MissingExtraError
+        If the package is not installed.
+
+    Examples
+    --------
+    >>> import_extra("json", "nothing").dumps([1])
+    '[1]'
+    >>> import_extra("no_such_package", "divination")
+    Traceback (most recent call last):
+    minicnn.errors.MissingExtraError: divination needs the package no_such_package: pip install 'minicnn[all]'
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = (error.name or module).partition(".")[0]
+        raise MissingExtraError(f"{feature} needs the package {package}: pip install 'minicnn[all]'") from error
+
+
 class LoadError(MiniCNNError, ValueError):
     """A file cannot be read: ``path`` is the file, ``what`` is wrong with it, ``where`` in it.
 
@@ -84,6 +141,10 @@ class LoadError(MiniCNNError, ValueError):
     def __init__(self, path: object, what: str, where: str = "") -> None:
         super().__init__(f"{path}: {what} (at {where})" if where else f"{path}: {what}")
         self.path, self.what, self.where = path, what, where
+
+
+class VersionError(LoadError):
+    """A file is sound, but of a version that only a newer minicnn can read."""
 
 
 class SaveError(MiniCNNError, OSError):

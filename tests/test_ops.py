@@ -74,6 +74,8 @@ def test_adjoint(case, data):
     """<A x, u> = <x, A' u>: the gradient of a linear op is its transpose, to rounding."""
     call = data.draw(case.calls)
     for name in case.linear_in:
+        if name not in call.inputs:
+            continue
         others = {key: array for key, array in call.inputs.items() if key != name}
 
         def apply(_others=others, _name=name, **x):

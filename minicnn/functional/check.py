@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.autograd import FLOATS, Tensor, is_recording
-from minicnn.errors import DTypeError, OptionError, ShapeError
+from minicnn.autograd import FLOATS, Array, Tensor, is_recording
+from minicnn.errors import DTypeError, GraphError, LabelError, OptionError, ShapeError
 from minicnn.kernels import geometry
 
 Pair = tuple[int, int]
@@ -42,6 +42,49 @@ def tensor(op: str, name: str, value: Any) -> Tensor:
     return value
 
 
+def numbers(op: str, name: str, value: Any) -> Tensor:
+    """Accept a Tensor or a NumPy array of any real numbers, class indices too: for ops that only move elements.
+
+    An array is always copied: the result may live on its memory.
+    """
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "iub":
+        return Tensor(value)
+    x = tensor(op, name, value)
+    return x if is_recording() else Tensor(x)
+
+
+def constant(op: str, name: str, value: Any) -> Tensor:
+    """Accept what ``tensor`` accepts, but nothing that waits for a gradient: the op has none to give."""
+    x = tensor(op, name, value)
+    if x.requires_grad and is_recording():
+        raise GraphError(f"{op}: {name} gets no gradient here, got a Tensor that requires one; use .detach()")
+    return x
+
+
+def labels(
+    op: str, value: Any, expected: tuple[int, ...], rule: str, classes: int, ignore_index: int | None = None
+) -> Array:
+    """Accept class indices of any integer dtype in 0 .. C-1 (or ``ignore_index``); return them as int64."""
+    given = value.array if isinstance(value, Tensor) else value
+    if not isinstance(given, np.ndarray) or isinstance(given, np.ma.MaskedArray) or given.dtype.kind not in "iu":
+        kind = given.dtype if isinstance(given, np.ndarray) else type(given).__name__
+        raise DTypeError(f"{op}: target must be a Tensor or a NumPy array of integers, got {kind}")
+    if given.shape != expected:
+        raise ShapeError(f"{op}: target must have shape {rule} = {expected}, got {given.shape}")
+    outside = (given < 0) | (given >= classes)
+    if ignore_index is not None:
+        outside &= given != ignore_index
+    if outside.any():
+        place = tuple(int(i) for i in np.argwhere(outside)[0])
+        exception = "" if ignore_index is None else f" or be ignore_index = {ignore_index}"
+        raise LabelError(
+            f"{op}: target must lie in 0 .. C-1 = {classes - 1}{exception}, got {given[place]} at position {place}"
+        )
+    return given.astype(np.int64)
+
+
 def images(op: str, value: Any, name: str = "input") -> Tensor:
     """Accept a batch of images (N, C, H, W); N may be 0, the others may not."""
     x = tensor(op, name, value)
@@ -55,10 +98,14 @@ def images(op: str, value: Any, name: str = "input") -> Tensor:
 
 def same_dtype(op: str, **tensors: Tensor | None) -> None:
     """Refuse float32 beside float64: nothing is promoted silently."""
-    given = {name: t for name, t in tensors.items() if t is not None}
-    if len({t.dtype for t in given.values()}) > 1:
-        have = ", ".join(f"{name} {t.dtype}" for name, t in given.items())
-        raise DTypeError(f"{op}: all arrays must have one dtype, got {have}; convert with .astype()")
+    first = None
+    for t in tensors.values():
+        if t is None or t.dtype is first:
+            continue
+        if first is not None and t.dtype != first:
+            have = ", ".join(f"{name} {given.dtype}" for name, given in tensors.items() if given is not None)
+            raise DTypeError(f"{op}: all arrays must have one dtype, got {have}; convert with .astype()")
+        first = t.dtype
 
 
 def shape(op: str, name: str, value: Tensor, expected: tuple[int, ...], rule: str) -> None:
@@ -147,3 +194,52 @@ def output_hw(
             )
         result.append(out)
     return result[0], result[1]
+
+
+def fits_memory(op: str, out_shape: tuple[int, ...], dtype: Any) -> None:
+    """Refuse an output, of a size that the caller chose freely, that no memory could hold."""
+    if math.prod(out_shape) < 2**30:
+        return
+    try:
+        np.empty(out_shape, dtype)  # costs nothing: pages are given when they are written to
+    except (MemoryError, ValueError):
+        raise ShapeError(f"{op}: the output must fit into memory, got shape {out_shape} of {dtype}") from None
+
+
+def half_window(op: str, pads: Pads, kernel: Pair, dilation: Pair) -> None:
+    """Refuse a pool whose padding exceeds half a window: a window could lie wholly outside the image."""
+    for pad, k, d in zip(pads, kernel, dilation, strict=True):
+        if 2 * max(pad) > geometry.span(k, d):
+            raise OptionError(f"{op}: padding must be at most half a window, got {pads} for kernel_size={kernel}")
+
+
+# A network asks the same questions at every step; looking the answer up takes 2 us, working it out 15.
+_known_windows: dict[tuple[Any, ...], tuple[Pair, Pads, Pair, Pair]] = {}
+
+
+def window(
+    op: str, x: Tensor, kernel: Pair, stride: Any, padding_: Any, dilation: Any, ceil_mode: bool = False
+) -> tuple[Pair, Pads, Pair, Pair]:
+    """Resolve what slides over images: stride, padding, dilation, (H_out, W_out)."""
+    # As text, because 1.0 and True, which are refused, equal 1.
+    question = (op, x.shape[2:], kernel, repr((stride, padding_, dilation)), ceil_mode)
+    answer = _known_windows.get(question)
+    if answer is None:
+        size = (x.shape[2], x.shape[3])
+        steps, holes = pair(op, "stride", stride), pair(op, "dilation", dilation)
+        pads = padding(op, padding_, size, kernel, steps, holes)
+        answer = steps, pads, holes, output_hw(op, size, kernel, steps, pads, holes, ceil_mode)
+        if len(_known_windows) >= 4096:  # images of ever new sizes
+            _known_windows.clear()
+        _known_windows[question] = answer
+    return answer
+
+
+def pool(
+    op: str, x: Tensor, kernel_size: Any, stride: Any, padding_: Any, dilation: Any, ceil_mode: Any
+) -> tuple[Pair, Pair, Pads, Pair, Pair]:
+    """Resolve a pool's options: kernel, stride, padding, dilation, (H_out, W_out)."""
+    kernel = pair(op, "kernel_size", kernel_size)
+    answer = window(op, x, kernel, kernel if stride is None else stride, padding_, dilation, bool(ceil_mode))
+    half_window(op, answer[1], kernel, answer[2])
+    return kernel, *answer

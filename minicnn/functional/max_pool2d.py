@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from minicnn.autograd import Tensor, record
-from minicnn.errors import OptionError
 from minicnn.functional import check
 from minicnn.functional.check import Input
-from minicnn.kernels import geometry, twin
+from minicnn.kernels import twin
 
 
 def max_pool2d(
@@ -60,15 +59,7 @@ def max_pool2d(
     """
     op = "max_pool2d"
     x = check.images(op, input)
-    kernel = check.pair(op, "kernel_size", kernel_size)
-    steps = kernel if stride is None else check.pair(op, "stride", stride)
-    holes = check.pair(op, "dilation", dilation)
-    size = (x.shape[2], x.shape[3])
-    pads = check.padding(op, padding, size, kernel, steps, holes)
-    for (before, after), k, d in zip(pads, kernel, holes, strict=True):
-        if 2 * max(before, after) > geometry.span(k, d):
-            raise OptionError(f"{op}: padding must be at most half a window, got {padding!r} for kernel_size={kernel}")
-    out_hw = check.output_hw(op, size, kernel, steps, pads, holes, ceil_mode)
+    kernel, steps, pads, holes, out_hw = check.pool(op, x, kernel_size, stride, padding, dilation, ceil_mode)
 
     k = twin(op)
     out, index = k.max_pool2d_forward(x.array, kernel=kernel, stride=steps, padding=pads, dilation=holes, out_hw=out_hw)

@@ -72,7 +72,9 @@ def gradcheck(
     Raises
     ------
     GraphError
-        If the slopes disagree; the message gives both.
+        If the slopes disagree, or one is not a number; the message gives both.
+    DTypeError
+        If an input is not float64.
 
     Examples
     --------
@@ -95,12 +97,13 @@ def gradcheck(
 
     cotangent = rng.standard_normal(run(0.0).shape)
     _, grads = pull_back(function, inputs, cotangent)
-    near = run(step) - run(-step)
-    far = run(2 * step) - run(-2 * step)
-    numeric = float(np.sum(cotangent * (8 * near - far))) / (12 * step)
-    analytic = float(sum(np.sum(grads[name] * directions[name]) for name in inputs))
-    # The slopes may cancel to nearly nothing; what counts is the error beside the gradient's own length.
-    length = float(np.sqrt(sum(np.sum(grads[name] ** 2) for name in inputs)))
+    with np.errstate(all="ignore"):  # a NaN fails the comparison below
+        near = run(step) - run(-step)
+        far = run(2 * step) - run(-2 * step)
+        numeric = float(np.sum(cotangent * (8 * near - far))) / (12 * step)
+        analytic = float(sum(np.sum(grads[name] * directions[name]) for name in inputs))
+        # The slopes may cancel to nearly nothing; what counts is the error beside the gradient's own length.
+        length = float(np.sqrt(sum(np.sum(grads[name] ** 2) for name in inputs)))
     error = abs(numeric - analytic) / max(abs(numeric), abs(analytic), length, 1e-12)
     report = GradientReport(numeric, analytic, error)
     if not error <= tolerance:

@@ -1,6 +1,7 @@
 """What a legal call of each op is, said once, for every battery and benchmark.
 
-``cases/<op>.py`` holds one ``CASE``. The batteries (test_ops.py) and the benchmarks find it by its name.
+``cases/<op>.py`` holds one ``CASE``. The batteries (test_ops.py) and the benchmarks find it by its name. (``sum_.py``
+and its like have a trailing underscore, for an imported file becomes a name of this package: no builtin's, please.)
 
 Geometry and values are drawn so that a failing example shrinks to something a person can check by hand:
 sizes shrink to 1, and the values (which come from one drawn seed) to the ramp 1, 2, 3, ...
@@ -16,8 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 import minicnn.functional as F
+from minicnn.errors import DTypeError, ShapeError
 
 
 class Call(NamedTuple):
@@ -55,6 +58,9 @@ class Case:
     def __call__(self, **arguments: Any) -> Any:
         return (self.run or getattr(F, self.op))(**arguments)
 
+    def _repr_pretty_(self, printer, cycle) -> None:  # Hypothesis would print every field
+        printer.text(f"<case {self.op}>")
+
 
 def all_cases() -> list[Case]:
     names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
@@ -64,6 +70,9 @@ def all_cases() -> list[Case]:
 # ----------------------------------------------------------------------------------------- drawing values
 
 seeds = st.integers(0, 2**32 - 1)
+
+
+shapes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)  # for ops that take any shape
 
 
 def values(shape, seed: int) -> np.ndarray:
@@ -108,3 +117,58 @@ def windows(draw, *, most_pixels: int = 8, dilated: bool = True, ceil: bool = Fa
     if ceil:
         options["ceil_mode"] = draw(st.booleans())
     return tuple(sizes), kernel, options
+
+
+# ----------------------------------------------------------------------------------------- drawing elements
+
+
+def positive(shape, seed: int) -> np.ndarray:
+    """Values of at least 0.5."""
+    return np.asarray(0.5 + np.abs(values(shape, seed)))
+
+
+def coarse(shape, seed: int) -> np.ndarray:
+    """Values of at least 0.5 in size, of both signs."""
+    return spread(shape, seed, gap=1.0)
+
+
+@st.composite
+def one_array(draw, numbers=values):
+    """Draw a call of a function of single elements."""
+    shape = draw(hnp.array_shapes(min_dims=0, max_dims=3, max_side=4))
+    return Call({"input": numbers(shape, draw(seeds))})
+
+
+@st.composite
+def two_arrays(draw, numbers=values, second=values):
+    """Draw a call with two operands whose shapes broadcast, half of the time the same shape."""
+    same = draw(st.booleans())
+    shapes = [draw(hnp.array_shapes(min_dims=0, max_dims=3, max_side=4))] * 2
+    if not same:
+        shapes = draw(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3)).input_shapes
+    return Call({"a": numbers(shapes[0], draw(seeds)), "b": second(shapes[1], draw(seeds))})
+
+
+def refused_operands(op: str) -> list[Refused]:
+    """What add, sub, mul and div refuse alike."""
+    a = np.ones((2, 3))
+    return [
+        Refused({"a": a, "b": np.ones((2, 2))}, ShapeError, rf"{op}: shapes must broadcast, got \(2, 3\) and \(2, 2\)"),
+        Refused(
+            {"a": a, "b": a.astype(np.float32)}, DTypeError, rf"{op}: all arrays must have one dtype, got a float64, b"
+        ),
+        Refused({"a": a, "b": a.astype(int)}, DTypeError, rf"{op}: b must be float32 or float64, got int64"),
+        Refused({"a": a, "b": "1"}, DTypeError, rf"{op}: b must be a Tensor or a NumPy array, got str"),
+        Refused({"a": 1.0, "b": 2.0}, DTypeError, rf"{op}: a must be a Tensor or a NumPy array, got float"),
+        Refused({"a": None, "b": a}, DTypeError, rf"{op}: a must be a Tensor or a NumPy array, got NoneType"),
+    ]
+
+
+def refused_operand(op: str) -> list[Refused]:
+    """What every function of single elements refuses."""
+    return [
+        Refused({"input": np.arange(3)}, DTypeError, rf"{op}: input must be float32 or float64, got int64"),
+        Refused({"input": [1.0]}, DTypeError, rf"{op}: input must be a Tensor or a NumPy array, got list"),
+        Refused({"input": np.ones(1, complex)}, DTypeError, rf"{op}: input must be .*got complex128"),
+        Refused({"input": np.ma.ones(2)}, DTypeError, rf"{op}: input is a masked array"),
+    ]

@@ -1,0 +1,178 @@
+"""The vector type: 4 to 16 numbers in one register, as an ordinary value in a Numba function.
+
+A CPU multiplies and adds whole vectors in one instruction. Numba's compiler finds such instructions in simple
+loops by itself, but not in the ones that matter most: it keeps the running sums of a matrix product
+in memory. With a vector type the loop says what it means, and the sums stay in registers::
+
+    total = splat(b, 0)
+    for k in range(n):
+        total = fma(load(a, k * lanes(a)), load(b, k * lanes(b)), total)
+    store(out, 0, total)
+
+``load``, ``store``, ``broadcast``, ``peek`` and ``poke`` index a flat array without Numba's test for negative indices
+(which costs a compare and a move per load). They check nothing: an index outside the array reads foreign memory.
+
+The number of lanes follows from the array's dtype and the machine: 32 bytes on AVX2 (8 float32 or 4 float64),
+64 on AVX-512, 16 elsewhere. So one source serves both dtypes, and a gradient check in float64 runs
+the very code that trains in float32. ``MINICNN_VECTOR_BYTES`` overrides the machine's width.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+
+from llvmlite import binding, ir
+from numba import types
+from numba.core.extending import intrinsic, models, overload, register_model
+from numba.cpython.unsafe.tuple import tuple_setitem as tuple_setitem  # replaces one vector of a tuple of vectors
+
+
+def _host_vector_bytes() -> int:
+    if forced := os.environ.get("MINICNN_VECTOR_BYTES"):
+        return int(forced)
+    features = binding.get_host_cpu_features()
+    return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
+
+
+VECTOR_BYTES = _host_vector_bytes()
+
+
+class Vector(types.Type):
+    """Numba's type of ``lanes`` numbers of one dtype."""
+
+    def __init__(self, dtype: types.Float) -> None:
+        self.dtype = dtype
+        self.lanes = VECTOR_BYTES * 8 // dtype.bitwidth
+        super().__init__(name=f"Vector({dtype}, {self.lanes})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, ir.VectorType(manager.lookup(kind.dtype).get_value_type(), kind.lanes))
+
+
+def lanes(array) -> int:
+    """Return how many elements of ``array`` fit into one vector; a constant inside compiled code."""
+    return VECTOR_BYTES // array.dtype.itemsize
+
+
+@overload(lanes)
+def _lanes(array):
+    count = VECTOR_BYTES * 8 // array.dtype.bitwidth
+    return lambda array: count
+
+
+def _address(context, builder, array_type, array, index):
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
+
+
+def _spread(context, builder, vector, scalar):
+    """All lanes equal to ``scalar``."""
+    kind = context.get_value_type(vector)
+    nothing, place = ir.Constant(kind, ir.Undefined), ir.IntType(32)
+    first = builder.insert_element(nothing, scalar, ir.Constant(place, 0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(place, vector.lanes), [0] * vector.lanes))
+
+
+@intrinsic
+def load(typing_context, array, index):
+    """Return the vector that starts at ``array[index]``, at any alignment."""
+    vector = Vector(array.dtype)
+
+    def code(context, builder, signature, arguments):
+        address = _address(context, builder, signature.args[0], *arguments)
+        pointer = builder.bitcast(address, context.get_value_type(vector).as_pointer())
+        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+
+    return vector(array, types.intp), code
+
+
+@intrinsic
+def store(typing_context, array, index, value):
+    """Write the vector ``value`` to ``array[index]`` and the places after it."""
+
+    def code(context, builder, signature, arguments):
+        address = _address(context, builder, signature.args[0], *arguments[:2])
+        pointer = builder.bitcast(address, context.get_value_type(value).as_pointer())
+        builder.store(arguments[2], pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), code
+
+
+@intrinsic
+def broadcast(typing_context, array, index):
+    """Return a vector with all lanes equal to ``array[index]``."""
+    vector = Vector(array.dtype)
+
+    def code(context, builder, signature, arguments):
+        address = _address(context, builder, signature.args[0], *arguments)
+        return _spread(context, builder, vector, builder.load(address))
+
+    return vector(array, types.intp), code
+
+
+@intrinsic
+def peek(typing_context, array, index):
+    """Return ``array[index]`` without the test for negative indices, which keeps the compiler from using vectors."""
+
+    def code(context, builder, signature, arguments):
+        return builder.load(_address(context, builder, signature.args[0], *arguments))
+
+    return array.dtype(array, types.intp), code
+
+
+@intrinsic
+def poke(typing_context, array, index, value):
+    """Write ``value`` to ``array[index]`` without the test for negative indices."""
+
+    def code(context, builder, signature, arguments):
+        builder.store(arguments[2], _address(context, builder, signature.args[0], *arguments[:2]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), code
+
+
+@intrinsic
+def splat(typing_context, array, scalar):
+    """Return a vector for ``array``'s dtype with all lanes equal to ``scalar``."""
+    vector = Vector(array.dtype)
+
+    def code(context, builder, signature, arguments):
+        return _spread(context, builder, vector, arguments[1])
+
+    return vector(array, array.dtype), code
+
+
+@intrinsic
+def fma(typing_context, a, b, c):
+    """Return a * b + c, as one fused instruction where the machine has it."""
+
+    def code(context, builder, signature, arguments):
+        product = builder.fmul(arguments[0], arguments[1], flags=("contract",))
+        return builder.fadd(product, arguments[2], flags=("contract",))
+
+    return a(a, b, c), code
+
+
+def _operator(function, instruction):
+    """Let ``function`` (+, -, *) work on two vectors."""
+
+    @intrinsic
+    def apply(typing_context, a, b):
+        def code(context, builder, signature, arguments):
+            return getattr(builder, instruction)(*arguments)
+
+        return a(a, b), code
+
+    @overload(function)
+    def _choose(a, b):
+        if isinstance(a, Vector) and a == b:
+            return lambda a, b: apply(a, b)
+        return None
+
+
+for _function, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
+    _operator(_function, _instruction)

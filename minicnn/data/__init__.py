@@ -1,0 +1,12 @@
+"""Images and labels as NumPy arrays, and the order in which training sees them.
+
+Nothing here knows a Tensor. Images are uint8, (N, H, W) or (N, C, H, W), 0 for the background and 255 for full
+ink; a model's ``preprocess`` turns them into what its first layer wants.
+"""
+
+from minicnn.data.augmentation import RandomShift as RandomShift
+from minicnn.data.dataset import ArrayDataset as ArrayDataset
+from minicnn.data.digits import load_digits as load_digits
+from minicnn.data.idx import load_mnist as load_mnist
+from minicnn.data.idx import read_idx as read_idx
+from minicnn.data.loader import Loader as Loader

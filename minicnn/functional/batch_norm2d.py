@@ -1,0 +1,158 @@
+"""Batch normalisation of images."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+
+from minicnn.autograd import Array, Tensor, record
+from minicnn.errors import OptionError, ShapeError
+from minicnn.functional import check
+from minicnn.functional.check import Input
+from minicnn.kernels import twin
+
+
+def batch_norm2d(
+    input: Input,
+    running_mean: Input | None = None,
+    running_var: Input | None = None,
+    weight: Input | None = None,
+    bias: Input | None = None,
+    *,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    unbiased: bool = True,
+) -> Tensor:
+    """Give every channel mean 0 and variance 1, then scale by ``weight`` and shift by ``bias``.
+
+    Parameters
+    ----------
+    input : Tensor or array, shape (N, C, H, W)
+    running_mean, running_var : Tensor or array, shape (C,), optional
+        The statistics used in inference. In training those of the batch are used, and the running ones are moved
+        towards them, in place.
+    weight, bias : Tensor or array, shape (C,), optional
+        By default 1 and 0.
+    training : bool
+        Whether to use the statistics of the batch. An empty batch has none and leaves the running ones alone.
+    momentum : float in 0 .. 1
+        The share of the new value: ``running = (1 - momentum) * running + momentum * new``. (Keras's momentum is
+        the share of the old one: its 0.99 is 0.01 here.)
+    eps : float >= 0
+        Added to the variance.
+    unbiased : bool
+        Whether ``running_var`` averages the variance with divisor N * H * W - 1 (PyTorch) or N * H * W (Keras).
+        The batch itself is always normalised with the latter.
+
+    Returns
+    -------
+    Tensor, shape (N, C, H, W)
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit, or a channel of a training batch has one value only (its variance means nothing).
+    DTypeError
+        If the arrays are not all float32 or all float64.
+    OptionError
+        If running statistics are missing in inference, one is given without the other, cannot be written in
+        training, or a variance is negative.
+    GraphError
+        If a running statistic requires a gradient.
+
+    Notes
+    -----
+    Ioffe and Szegedy 2015, "Batch normalization: accelerating deep network training by reducing internal covariate
+    shift". Sums are in double precision: float32 images of large mean keep their variance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minicnn.functional as F
+    >>> mean, var = np.zeros(1), np.ones(1)
+    >>> F.batch_norm2d(np.array([[[[1.0, 3.0]]]]), mean, var, training=True, eps=0.0).numpy()
+    array([[[[-1.,  1.]]]])
+    >>> mean, var
+    (array([0.2]), array([1.1]))
+    """
+    op = "batch_norm2d"
+    x = check.images(op, input)
+    share, eps = check.number(op, "momentum", momentum, 0, 1), check.number(op, "eps", eps, 0)
+    w = None if weight is None else check.tensor(op, "weight", weight)
+    b = None if bias is None else check.tensor(op, "bias", bias)
+    old_mean, old_var = _running(op, running_mean, running_var, training)
+    vectors = {"weight": w, "bias": b, "running_mean": old_mean, "running_var": old_var}
+    check.same_dtype(op, input=x, **vectors)
+    channels, count = x.shape[1], x.size // x.shape[1]
+    for name, vector in vectors.items():
+        if vector is not None:
+            check.shape(op, name, vector, (channels,), "(C,)")
+    if old_var is not None and (old_var.array < 0).any():
+        raise OptionError(f"{op}: running_var must be >= 0, got {old_var.array.min()}")
+    if training and count == 1:
+        raise ShapeError(f"{op}: N * H * W must be > 1 in training, got input {x.shape}: one value has no variance")
+
+    k = twin(op)
+    xa = x.array
+    wa = np.ones(channels, x.dtype) if w is None else w.array
+    ba = np.zeros(channels, x.dtype) if b is None else b.array
+    if not training:
+        mean, var = old_mean.array.astype(np.float64), old_var.array.astype(np.float64)  # type: ignore[union-attr]
+    elif count:
+        mean, var = k.batch_norm2d_statistics(xa)
+        _move(running_mean, mean, share)
+        _move(running_var, var * (count / (count - 1)) if unbiased else var, share)
+    else:
+        mean, var = np.zeros(channels), np.ones(channels)
+    with np.errstate(all="ignore"):
+        inv_std = 1 / np.sqrt(var + eps)
+    out = k.batch_norm2d_forward(xa, mean, inv_std, wa, ba)
+
+    sums: list[Array] = []
+
+    def weight_bias(grad_out: Array, values: Array) -> list[Array]:
+        if not sums:  # three gradients need them, for one and the same grad_out: a tape is walked once
+            sums.extend(k.batch_norm2d_grad_weight_bias(grad_out, values, mean, inv_std))
+        return sums
+
+    def grad_input(grad_out: Array) -> Array:
+        if training:
+            grad: Array = k.batch_norm2d_grad_input(grad_out, xa, mean, inv_std, wa, *weight_bias(grad_out, xa))
+        else:  # constants scale and shift: the same scale without the shift
+            zero = np.zeros(channels, grad_out.dtype)
+            grad = k.batch_norm2d_forward(grad_out, np.zeros(channels), inv_std, wa, zero)
+        return grad
+
+    pairs: list[tuple[Tensor, Any]] = [(x, grad_input)]
+    if w is not None:
+        pairs.append((w, lambda grad_out: weight_bias(grad_out, xa)[0].astype(xa.dtype)))
+    if b is not None:
+        pairs.append((b, lambda grad_out: weight_bias(grad_out, xa)[1].astype(xa.dtype)))
+    return record(op, out, *pairs)
+
+
+def _running(op: str, mean: Any, var: Any, training: bool) -> tuple[Tensor | None, Tensor | None]:
+    """Return the running statistics for reading: both or, in training, neither."""
+    if mean is None and var is None and training:
+        return None, None
+    if mean is None or var is None:
+        raise OptionError(
+            f"{op}: running_mean and running_var must be given together (in training, they may both be left out), "
+            f"got {'no running_mean' if mean is None else 'a running_mean'} and "
+            f"{'no running_var' if var is None else 'a running_var'}"
+        )
+    for name, value in (("running_mean", mean), ("running_var", var)):
+        if training and isinstance(value, np.ndarray) and not value.flags.writeable:
+            raise OptionError(f"{op}: {name} is changed in training, got a read-only array; pass a copy")
+    return check.constant(op, "running_mean", mean), check.constant(op, "running_var", var)
+
+
+@np.errstate(all="ignore")
+def _move(running: Any, new: Array, share: float) -> None:
+    """Move a running statistic towards ``new``, in place."""
+    if running is not None:
+        with running.changing() if isinstance(running, Tensor) else nullcontext(running) as array:
+            array[...] = (1 - share) * array + share * new

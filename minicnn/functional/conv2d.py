@@ -1,0 +1,129 @@
+"""Convolution, plain, strided, dilated, grouped, or with LeNet-5's connection table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minicnn.autograd import Array, Tensor, record
+from minicnn.errors import DTypeError, OptionError, ShapeError
+from minicnn.functional import check
+from minicnn.functional.check import Input
+from minicnn.kernels import twin
+
+
+def conv2d(
+    input: Input,
+    weight: Input,
+    bias: Input | None = None,
+    *,
+    stride: int | tuple[int, int] = 1,
+    padding: Any = 0,
+    dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
+    table: Any = None,
+) -> Tensor:
+    """Slide filters over images: each output pixel is the weighted sum of the window under it.
+
+    Parameters
+    ----------
+    input : Tensor or array, shape (N, C_in, H, W)
+    weight : Tensor or array, shape (C_out, C_in // groups, KH, KW)
+        With ``table``: (number of connections, KH, KW), in the row-major order of the table's True entries.
+    bias : Tensor or array, shape (C_out,), optional
+    stride : int or pair
+        Step of the window, in pixels.
+    padding : int, pair, ((top, bottom), (left, right)), "same" or "valid"
+        Zeros around the image; ``"same"`` is TensorFlow's: H_out = ceil(H / stride), the odd pixel at the bottom
+        and the right.
+    dilation : int or pair
+        Distance between the taps of the filter.
+    groups : int
+        Number of separate convolutions that the channels fall into (AlexNet: 2; depthwise: C_in).
+    table : bool array, shape (C_out, C_in), optional
+        Which output channel sees which input channel.
+
+    Returns
+    -------
+    Tensor, shape (N, C_out, H_out, W_out)
+        H_out = floor((top + H + bottom - (KH - 1) * dilation - 1) / stride) + 1.
+
+    Raises
+    ------
+    ShapeError
+        If shapes do not fit each other, or the filter is larger than the padded image.
+    DTypeError
+        If the arrays are not all float32 or all float64.
+    OptionError
+        If an option is out of its range, or the groups do not divide the channels.
+
+    Notes
+    -----
+    The filter is not flipped (cross-correlation). Connection table: LeCun et al. 1998, section II.B, table I.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minicnn.functional as F
+    >>> image = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> F.conv2d(image, np.array([[[[1.0, 0.0], [0.0, -1.0]]]])).numpy()
+    array([[[[-4., -4.],
+             [-4., -4.]]]])
+    """
+    op = "conv2d"
+    x, w = check.images(op, input), check.tensor(op, "weight", weight)
+    b = None if bias is None else check.tensor(op, "bias", bias)
+    check.same_dtype(op, input=x, weight=w, bias=b)
+    groups = check.integer(op, "groups", groups, 1)
+    if table is None:
+        c_out = _channels_out(op, x, w, groups)
+    else:
+        table = _connections(op, table, x, w, groups)
+        c_out = table.shape[0]
+    if b is not None:
+        check.shape(op, "bias", b, (c_out,), "(C_out,)")
+    steps, pads, holes, out_hw = check.window(op, x, (w.shape[-2], w.shape[-1]), stride, padding, dilation)
+    check.fits_memory(op, (x.shape[0], c_out, *out_hw), x.dtype)
+
+    k = twin(op)
+    xa, wa, x_shape, w_shape = x.array, w.array, x.shape, w.shape
+    options = {"stride": steps, "padding": pads, "dilation": holes, "groups": groups, "table": table}
+    out = k.conv2d_forward(xa, wa, None if b is None else b.array, out_hw=out_hw, **options)
+    pairs = [
+        (x, lambda grad_out: k.conv2d_grad_input(grad_out, wa, input_shape=x_shape, **options)),
+        (w, lambda grad_out: k.conv2d_grad_weight(grad_out, xa, weight_shape=w_shape, **options)),
+    ]
+    if b is not None:
+        pairs.append((b, lambda grad_out: k.conv2d_grad_bias(grad_out)))
+    return record(op, out, *pairs)
+
+
+def _channels_out(op: str, x: Tensor, w: Tensor, groups: int) -> int:
+    if w.ndim != 4 or 0 in w.shape:
+        raise ShapeError(f"{op}: weight must be (C_out, C_in // groups, KH, KW), all >= 1, got shape {w.shape}")
+    c_in, c_out = x.shape[1], w.shape[0]
+    if c_in != w.shape[1] * groups:
+        hint = "; is the input NHWC? Use x.transpose(0, 3, 1, 2)" if x.shape[3] == w.shape[1] * groups else ""
+        raise ShapeError(
+            f"{op}: C_in must equal weight.shape[1] * groups, got input {x.shape}, weight {w.shape}, "
+            f"groups={groups}{hint}"
+        )
+    if c_out % groups:
+        raise OptionError(f"{op}: groups must divide C_out, got groups={groups}, C_out={c_out}")
+    return c_out
+
+
+def _connections(op: str, table: Any, x: Tensor, w: Tensor, groups: int) -> Array:
+    marks = np.asarray(table)
+    if marks.dtype != np.bool_:
+        raise DTypeError(f"{op}: table must be a bool array (C_out, C_in), got dtype {marks.dtype}")
+    if marks.ndim != 2 or marks.shape[1] != x.shape[1] or marks.shape[0] < 1:
+        raise ShapeError(f"{op}: table must have shape (C_out, C_in = {x.shape[1]}), got {marks.shape}")
+    if groups != 1:
+        raise OptionError(f"{op}: groups must be 1 with a table, got {groups}")
+    if w.ndim != 3 or w.shape[0] != marks.sum() or 0 in w.shape:
+        raise ShapeError(
+            f"{op}: weight must be (connections = {marks.sum()}, KH, KW) with this table, got shape {w.shape}"
+        )
+    return marks

@@ -1,0 +1,77 @@
+"""The architectures, one paper a file, found by name.
+
+>>> from minicnn import models
+>>> models.list()
+['lenet5']
+>>> model = models.create("lenet5", num_classes=26)
+>>> model.config["form"], model.config["num_classes"]
+('modern', 26)
+>>> twin = models.create(**model.config)
+"""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+from minicnn.errors import OptionError, nearest
+from minicnn.models import lenet5 as lenet5
+from minicnn.models.architecture import Architecture as Architecture
+from minicnn.models.architecture import Form as Form
+from minicnn.nn import Module
+
+ARCHITECTURES: dict[str, Architecture] = {entry.name: entry for entry in (lenet5.ARCHITECTURE,)}
+
+
+def list() -> builtins.list[str]:
+    """Return the names that ``create`` knows."""
+    return sorted(ARCHITECTURES)
+
+
+def create(name: str, *, form: str | None = None, **options: Any) -> Module:
+    """Build a network; after the same ``minicnn.manual_seed`` it always starts from the same weights.
+
+    Parameters
+    ----------
+    name : str
+        One of ``list()``.
+    form : str, optional
+        Which form of the architecture, ``"paper"`` for instance; each model's file says what differs.
+    **options
+        As the model's class takes them: ``num_classes=``, ``in_channels=``, ...
+
+    Returns
+    -------
+    Module
+        With ``.config``, a dict that JSON can hold and from which ``create(**config)`` builds the same network,
+        and ``.form``, whose ``preprocess``, ``loss``, ``predict``, ``probabilities`` and ``recipe`` belong to it.
+
+    Raises
+    ------
+    OptionError
+        If the name, the form, an option or its value is not known; the message gives the nearest that is.
+
+    Examples
+    --------
+    >>> from minicnn import models
+    >>> model = models.create("lenet5", form="paper")
+    >>> sum(p.size for p in model.parameters())
+    60000
+    """
+    architecture = ARCHITECTURES[_known("create: name", name, ARCHITECTURES)]
+    wanted = architecture.default if form is None else form
+    _known(f"create: form of {name}", wanted, architecture.forms)
+    for option in options:
+        _known(f"create: option of {name}", option, architecture.options)
+    model: Any = architecture.build(wanted, **options)
+    model.name = name
+    model.config = {"name": name, "form": wanted, **{option: getattr(model, option) for option in architecture.options}}
+    built: Module = model
+    return built
+
+
+def _known(what: str, value: Any, names: Any) -> Any:
+    if value not in builtins.list(names):
+        known = ", ".join(map(repr, names))
+        raise OptionError(f"{what} must be one of {known}, got {value!r}{nearest(value, names)}")
+    return value

@@ -1,0 +1,77 @@
+"""Layers that bring activations to a common scale."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import minicnn.functional as F
+from minicnn.autograd import Tensor
+from minicnn.functional import check
+from minicnn.functional.check import Input
+from minicnn.nn.module import Module
+from minicnn.nn.parameter import Buffer, Parameter
+
+
+class BatchNorm2d(Module):
+    """Standardise each channel, then scale and shift it: see ``minicnn.functional.batch_norm2d``.
+
+    In training by the batch's own mean and variance, of which running averages are kept; after ``eval()`` by these.
+
+    Parameters
+    ----------
+    num_features : int
+        C.
+    eps : float
+        Added to the variance (PyTorch 1e-5, Keras 1e-3).
+    momentum : float
+        Weight of the newest batch in the running averages (Keras states the weight of the old ones instead).
+    unbiased : bool
+        Whether the running variance divides by n - 1 (PyTorch) or n (Keras).
+
+    Attributes
+    ----------
+    weight, bias : Parameter, shape (C,)
+        Scale and shift, 1 and 0 at first.
+    running_mean, running_var : Buffer, shape (C,)
+        0 and 1 at first.
+    """
+
+    def __init__(self, num_features: int, *, eps: float = 1e-5, momentum: float = 0.1, unbiased: bool = True) -> None:
+        self.num_features = check.integer("BatchNorm2d", "num_features", num_features, 1)
+        self.eps = check.number("BatchNorm2d", "eps", eps, 0.0)
+        self.momentum = check.number("BatchNorm2d", "momentum", momentum, 0.0, 1.0)
+        self.unbiased = bool(unbiased)
+        self.weight = Parameter(np.ones(num_features, np.float32))
+        self.bias = Parameter(np.zeros(num_features, np.float32))
+        self.running_mean = Buffer(np.zeros(num_features, np.float32))
+        self.running_var = Buffer(np.ones(num_features, np.float32))
+
+    def forward(self, input: Input) -> Tensor:
+        return F.batch_norm2d(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=self.training,
+            momentum=self.momentum,
+            eps=self.eps,
+            unbiased=self.unbiased,
+        )
+
+
+class LocalResponseNorm(Module):
+    """Divide by the activity of neighbouring channels: see ``minicnn.functional.local_response_norm``."""
+
+    def __init__(
+        self, size: int, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, form: str = "mean"
+    ) -> None:
+        op = "LocalResponseNorm"
+        self.size = check.integer(op, "size", size, 1)
+        self.alpha, self.beta, self.k = (
+            check.number(op, name, value) for name, value in (("alpha", alpha), ("beta", beta), ("k", k))
+        )
+        self.form = check.choice(op, "form", form, ("mean", "sum"))
+
+    def forward(self, input: Input) -> Tensor:
+        return F.local_response_norm(input, self.size, alpha=self.alpha, beta=self.beta, k=self.k, form=self.form)

@@ -1,0 +1,43 @@
+import numpy as np
+from hypothesis import strategies as st
+
+from cases import Call, Case, Refused, normal, seeds, shapes, values
+from minicnn.errors import DTypeError, OptionError
+
+counters = st.integers(0, 2**64 - 1)
+
+
+@st.composite
+def calls(draw):
+    shape = draw(shapes)
+    options = {"p": draw(st.sampled_from([0, 0.3, 0.5, 1])), "seed": draw(counters), "step": draw(counters)}
+    return Call({"input": values(shape, draw(seeds))}, options)
+
+
+# Seed 0, step 0 start SplitMix64 at 0, whose published numbers begin with 0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4,
+# 0x06C45D188009454F: as fractions of 2**64 these are 0.88, 0.43, 0.03.
+X = np.array([[1.0, 2.0, 3.0]])
+
+CASE = Case(
+    op="dropout",
+    calls=calls(),
+    linear_in=("input",),
+    by_hand=[
+        (Call({"input": X}, {"p": 0.5, "seed": 0, "step": 0}), [[2, 0, 0]]),
+        (Call({"input": X}, {"p": 0.2, "seed": 0, "step": 0}), [[1.25, 2.5, 0]]),
+        (Call({"input": X}, {"p": 0, "seed": 0, "step": 0}), X),
+        (Call({"input": X}, {"p": 1, "seed": 0, "step": 0}), 0 * X),
+        (Call({"input": X}, {"p": 0.5, "training": False}), X),
+        (Call({"input": X * np.nan}, {"p": 0.5, "seed": 0, "step": 0}), [[np.nan, 0, 0]]),
+    ],
+    refused=[
+        Refused({"input": X.astype(np.float16)}, DTypeError, r"dropout: input must be float32 or float64, got float16"),
+        Refused({"input": X, "p": 1.5}, OptionError, r"dropout: p must be a finite number in 0 \.\. 1, got 1.5"),
+        Refused({"input": X, "p": -0.1}, OptionError, r"got -0.1"),
+        Refused({"input": X, "p": float("nan"), "training": False}, OptionError, r"got nan"),
+        Refused({"input": X, "seed": 3}, OptionError, r"seed and step must be given together, got seed=3, step=None"),
+        Refused({"input": X, "seed": -1, "step": 0}, OptionError, r"seed must lie in 0 \.\. 2\*\*64 - 1, got -1"),
+        Refused({"input": X, "seed": 1, "step": 0.5}, OptionError, r"step must be an integer, got 0.5"),
+    ],
+    layers={"vgg16.fc6": lambda: Call({"input": normal(128, 4096)}, {"seed": 0, "step": 0})},
+)

@@ -1,0 +1,19 @@
+import numpy as np
+
+from cases import Call, Case, refused_operands, two_arrays
+
+ROWS, COLUMNS = np.array([[6.0], [8.0]]), np.array([2.0, 4.0])
+
+CASE = Case(
+    op="sub",
+    calls=two_arrays(),
+    by_hand=[
+        (Call({"a": ROWS, "b": COLUMNS}), [[4, 2], [6, 4]]),
+        (Call({"a": ROWS, "b": ROWS}), [[0], [0]]),
+        (Call({"a": COLUMNS}, {"b": 2}), [0, 2]),
+        (Call({"a": np.ones((0, 1)), "b": COLUMNS}), np.ones((0, 2))),
+    ],
+    refused=refused_operands("sub"),
+    linear_in=("a", "b"),
+    batched=(),
+)
