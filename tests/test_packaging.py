@@ -15,7 +15,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-NOT_OURS = shutil.ignore_patterns(".git", ".venv", "runs", "build", "dist", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis")
+NOT_OURS = shutil.ignore_patterns(
+    ".git", ".venv", "runs", "build", "dist", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis"
+)
 
 
 def run(*command, cwd=None, **environment) -> str:
@@ -76,10 +78,10 @@ def test_the_sdist_is_whole(built):
 
 
 USE = """
-import sys, minicnn, numpy as np
+import sys, importlib.metadata, minicnn, numpy as np
 x = minicnn.Tensor(np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4), requires_grad=True)
 minicnn.functional.max_pool2d(x, 2).sum().backward()
-print(minicnn.__file__.startswith(sys.prefix), int(x.grad.sum()), minicnn.__version__)
+print(minicnn.__file__.startswith(sys.prefix), int(x.grad.sum().item()), importlib.metadata.version('minicnn'))
 """
 
 
@@ -119,8 +121,8 @@ def test_the_folder_of_kernels_refuses_to_be_a_top_level_package():
 
 def test_everything_but_the_extras_works_without_them(tmp_path):
     """Core dependencies are enough to compute; a feature that needs more says which line brings it."""
-    names = {"pillow": "PIL", "scikit-learn": "sklearn"}
-    extras = [names.get(line.partition(">")[0], line.partition(">")[0]) for line in PYPROJECT["project"]["optional-dependencies"]["all"]]
+    packages = [line.partition(">")[0] for line in PYPROJECT["project"]["optional-dependencies"]["all"]]
+    extras = [{"pillow": "PIL", "scikit-learn": "sklearn"}.get(package, package) for package in packages]
     block = f"import sys\nfor name in {extras}: sys.modules[name] = None\n"
     assert run(sys.executable, "-c", block + USE, cwd=ROOT).split()[1] == "4"
     code = block + "from minicnn.cli import main\nsys.exit(main(['train', 'lenet5', '--out', sys.argv[1]]))"

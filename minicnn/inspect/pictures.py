@@ -1,4 +1,4 @@
-"""Pictures of a training run: how loss and accuracy went, and which classes are taken for which.
+"""Pictures of a training run: how loss and errors went, and which classes are taken for which.
 
 Matplotlib (from ``minicnn[all]``) draws into files, without a screen and without touching the caller's own
 figures or settings.
@@ -6,107 +6,122 @@ figures or settings.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-from minicnn.errors import MissingExtraError, ShapeError
+from minicnn.errors import SaveError, ShapeError, import_extra
+from minicnn.train.history import Row
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart too.
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#8A8A8A"
+# Two of Okabe and Ito's colours, which colour-blind readers can tell apart too.
+BLUE, ORANGE, PALE, GREY = "#0072B2", "#D55E00", "#E5E5E5", "#8A8A8A"
 
 
 def _figure(width: float, height: float) -> Any:
+    figure = import_extra("matplotlib.figure", "a picture").Figure
+    return figure(figsize=(width, height), dpi=130, layout="constrained")
+
+
+def _save(figure: Any, path: str | Path) -> None:
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("pictures need matplotlib: pip install 'minicnn[all]'") from None
-    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+        figure.savefig(path, format="png")
+    except OSError as error:
+        raise SaveError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def draw_curves(history: Sequence[Mapping[str, float]], path: str | Path, *, title: str = "") -> None:
-    """Draw loss and error rate over the epochs, training part and test part, into a PNG file.
+def draw_curves(history: Iterable[Row], path: str | Path, *, title: str = "") -> None:
+    """Draw loss and errors over the epochs, of training and validation, into a PNG file.
+
+    The scale is logarithmic: from 2 % errors to 1 % is as far as from 20 % to 10 %.
 
     Parameters
     ----------
-    history : sequence of mappings
-        One for each epoch: ``epoch``, and any of ``loss``, ``accuracy``, ``test_loss``, ``test_accuracy``.
+    history : History, or other iterable of Row
     path : str or Path
         The file to write.
     title : str
         Stands above the picture.
 
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    SaveError
+        If the file cannot be written.
+
     Examples
     --------
     >>> import os, tempfile
-    >>> rows = [{"epoch": 1, "loss": 2.1, "test_accuracy": 0.6}, {"epoch": 2, "loss": 0.4, "test_accuracy": 0.9}]
+    >>> rows = [Row(1, 2.1, 0.5, 1.8, 0.6, 0.1, 3.0), Row(2, 0.6, 0.8, 0.4, 0.9, 0.1, 3.0)]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     draw_curves(rows, f"{folder}/curves.png", title="lenet5")
     ...     os.listdir(folder)
     ['curves.png']
     """
+    rows = list(history)
     figure = _figure(9, 3.8)
-    parts = (("training", "", _BLUE, "o"), ("test", "test_", _ORANGE, "s"))
-    # Error rates on a logarithmic scale: from 98 % to 99 % accuracy is as far as from 80 % to 90 %.
-    for axes, key, label in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("loss", "errors (%)"), strict=True):
-        lowest = np.inf
-        for name, prefix, colour, marker in parts:
-            known = [(row["epoch"], row[prefix + key]) for row in history if row.get(prefix + key) is not None]
-            if not known:
-                continue
-            epochs, values = np.array(known, dtype=float).T
-            values = 100 * (1 - values) if key == "accuracy" else values
-            lowest = min(lowest, values[values > 0].min(initial=np.inf))
-            axes.plot(epochs, values, color=colour, marker=marker, markersize=3.5, linewidth=1.6, label=name)
-        if np.isfinite(lowest):
-            # Zero errors have no place on a logarithmic scale: below the lowest value it goes on linearly.
-            axes.set_yscale("symlog", linthresh=lowest, linscale=0.4)
-            axes.set_ylim(bottom=0)
-            axes.yaxis.set_major_formatter(_plain_numbers())
-            axes.legend(frameon=False)
+    columns = {
+        "loss": [(row.train_loss, row.validation_loss) for row in rows],
+        "errors (%)": [
+            tuple(_errors(share) for share in (row.train_accuracy, row.validation_accuracy)) for row in rows
+        ],
+    }
+    for axes, (label, values) in zip(figure.subplots(1, 2), columns.items(), strict=True):
+        drawn: list[float] = []
+        for column, name, colour, marker in ((0, "training", BLUE, "o"), (1, "validation", ORANGE, "s")):
+            points = [(row.epoch, pair[column]) for row, pair in zip(rows, values, strict=True)]
+            known = [(epoch, value) for epoch, value in points if value is not None]
+            if known:
+                axes.plot(
+                    *zip(*known, strict=True), color=colour, marker=marker, markersize=3.5, linewidth=1.6, label=name
+                )
+                drawn += [value for _, value in known]
+        _logarithmic(axes, drawn)
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
+        first, last = (rows[0].epoch, rows[-1].epoch) if rows else (0, 1)
+        axes.set_xlim(first - 0.5, last + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(True, color="#E5E5E5", linewidth=0.8)
+        axes.grid(True, color=PALE, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    if title:
-        figure.suptitle(title, fontsize=11)
-    figure.savefig(path)
+        if drawn:
+            axes.legend(frameon=False)
+    figure.suptitle(title, fontsize=11)
+    _save(figure, path)
 
 
-def _plain_numbers() -> Any:
-    from matplotlib.ticker import FuncFormatter
-
-    return FuncFormatter(lambda value, _: f"{value:g}")
+def _errors(accuracy: float | None) -> float | None:
+    return None if accuracy is None else 100 * (1 - accuracy)
 
 
-def confusion_matrix(labels: Any, predicted: Any, classes: int) -> NDArray[np.int64]:
-    """Count how often each class (row) was taken for each class (column).
+def _logarithmic(axes: Any, values: Sequence[float]) -> None:
+    """Put the values on a logarithmic scale with plain numbers at its ticks; below it, a little room for zero."""
+    positive = [value for value in values if value > 0]
+    if not positive:
+        return
+    low, high = min(positive), max(positive)
+    steps = (1, 2, 5) if high / low < 100 else (1,)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    bottom = max([tick for tick in ticks if tick <= low / 1.02], default=low / 2)
+    top = min([tick for tick in ticks if tick >= high * 1.02], default=high * 2)
+    ticks = [tick for tick in ticks if bottom <= tick <= top]
+    if len(positive) < len(values):
+        axes.set_yscale("symlog", linthresh=bottom, linscale=0.25)
+        bottom, ticks = -0.3 * bottom, [0.0, *ticks]
+    else:
+        axes.set_yscale("log")
+    axes.set_ylim(bottom, top)
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_yticks([], minor=True)
 
-    Examples
-    --------
-    >>> confusion_matrix([0, 1, 1, 2], [0, 1, 2, 2], 3)
-    array([[1, 0, 0],
-           [0, 1, 1],
-           [0, 0, 1]])
-    """
-    rows, columns = np.asarray(labels, dtype=np.int64), np.asarray(predicted, dtype=np.int64)
-    if rows.shape != columns.shape or rows.ndim != 1:
-        raise ShapeError(
-            f"confusion_matrix: labels and predicted must have one shape (N,), got {rows.shape} and {columns.shape}"
-        )
-    counts = np.bincount(rows * classes + columns, minlength=classes * classes)
-    return counts.reshape(classes, classes)
 
-
-def draw_confusion(matrix: Any, names: Sequence[str], path: str | Path, *, title: str = "") -> None:
+def draw_confusion(matrix: ArrayLike, names: Sequence[str], path: str | Path, *, title: str = "") -> None:
     """Draw a confusion matrix into a PNG file: rows are the true classes, columns the answers.
 
     Right answers (the diagonal) are blue, mistakes orange; the shade is the share of the true class, on a
@@ -115,17 +130,22 @@ def draw_confusion(matrix: Any, names: Sequence[str], path: str | Path, *, title
     Parameters
     ----------
     matrix : array_like of int, shape (C, C)
+        As ``minicnn.train.confusion_matrix`` counts it.
     names : sequence of str
         The classes' names.
     path : str or Path
         The file to write.
     title : str
-        Stands above the picture.
+        Stands above the picture; how many are wrong by default.
 
     Raises
     ------
     ShapeError
         If the matrix is not (C, C) for C names.
+    MissingExtraError
+        If matplotlib is not installed.
+    SaveError
+        If the file cannot be written.
 
     Examples
     --------
@@ -141,9 +161,8 @@ def draw_confusion(matrix: Any, names: Sequence[str], path: str | Path, *, title
         raise ShapeError(f"draw_confusion: matrix must be (C, C) for {size} names, got {counts.shape}")
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = _figure(max(4.2, 0.46 * size + 1.4), max(3.9, 0.46 * size + 1.1))
-    from matplotlib.colors import to_rgb
-
-    right, wrong, white = (np.array(to_rgb(colour)) for colour in (_BLUE, _ORANGE, "white"))
+    rgb = import_extra("matplotlib.colors", "a picture").to_rgb
+    right, wrong, white = (np.array(rgb(colour)) for colour in (BLUE, ORANGE, "white"))
     tint = np.where(np.eye(size, dtype=bool)[..., None], right, wrong)
     strength = np.sqrt(shares)[..., None]
     axes = figure.subplots()
@@ -151,17 +170,17 @@ def draw_confusion(matrix: Any, names: Sequence[str], path: str | Path, *, title
     for row, column in zip(*np.nonzero(counts), strict=True):
         colour = "white" if strength[row, column, 0] > 0.6 else "black"
         axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=8)
-    longest = max(map(len, names), default=0)
-    axes.set_xticks(range(size), names, rotation=45 if longest > 2 else 0, ha="right" if longest > 2 else "center")
+    aslant = {"rotation": 45, "ha": "right"} if max(map(len, names), default=0) > 2 else {}
+    axes.set_xticks(range(size), names, **aslant)
     axes.set_yticks(range(size), names)
     axes.set_xlabel("answer of the network")
     axes.set_ylabel("true class")
     axes.tick_params(length=0)
     axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="#E5E5E5", linewidth=0.8)
+    axes.grid(which="minor", color=PALE, linewidth=0.8)
     axes.tick_params(which="minor", length=0)
-    axes.spines[:].set_color(_GREY)
+    axes.spines[:].set_color(GREY)
     errors = int(counts.sum() - np.trace(counts))
     axes.set_title(title or f"{errors} of {int(counts.sum())} wrong", fontsize=10)
-    figure.savefig(path)
+    _save(figure, path)
