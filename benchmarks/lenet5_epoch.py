@@ -78,9 +78,8 @@ def main() -> None:
     ratios = np.array(seconds["torch"]) / np.array(seconds["minicnn"])
     for name, turns in seconds.items():
         print(f"{name:8s} {sum(turns):6.2f} s an epoch, {1e3 * sum(turns) / len(batches):.2f} ms a step of 64")
-    print(
-        f"torch / minicnn: {np.median(ratios):.2f} (median of {len(ratios)} turns, {ratios.min():.2f} .. {ratios.max():.2f})"
-    )
+    middle, low, high = np.median(ratios), ratios.min(), ratios.max()
+    print(f"torch / minicnn: {middle:.2f} (median of {len(ratios)} turns, {low:.2f} .. {high:.2f})")
     accuracy = train.evaluate(model, data.Loader(test, 500))["accuracy"]
     print(f"test accuracy of minicnn's after this epoch: {100 * accuracy:.2f} %, {arguments.threads} threads")
 

@@ -182,8 +182,7 @@ def test_probabilities_favour_the_nearest_code():
         ({"form": "paper", "in_channels": 3}, "in_channels must be 1 in form='paper', got 3"),
         ({"form": "paper", "criterion": "mpa"}, "criterion must be one of 'map', 'mse' .*did you mean 'map'"),
         ({"criterion": "map"}, "criterion must be one of 'cross_entropy' in form='modern', got 'map'"),
-        ({"form": "paper", "fan_in_power": 2}, "fan_in_power must be a finite number in 0.0 .. 1.0, got 2"),
-        ({"fan_in_power": 0.5}, "fan_in_power must be 1 in form='modern', got 0.5"),
+        ({"first_weights": "appendix_a"}, "first_weights must be one of 'he_2015' in form='modern', got 'appendix_a'"),
         ({"num_classes": 0}, "num_classes must be >= 1"),
         ({"in_channels": 1.5}, "in_channels must be an integer, got 1.5"),
     ],
@@ -229,11 +228,11 @@ def test_first_weights_of_1998_lie_within_the_fan_in_of_their_unit():
     np.testing.assert_array_equal(state["output.codes"], lenet5.CODES)
 
 
-def test_the_power_of_the_fan_in():
+def test_the_first_weights_of_the_recipe():
     minicnn.manual_seed(0)
-    state = models.create("lenet5", form="paper", fan_in_power=0.5).state_dict()
-    assert 0.99 < np.abs(state["C5.conv.weight"]).max() * 20 / 2.4 <= 1 + 1e-6
-    assert 0.99 < np.abs(state["F6.linear.weight"]).max() * np.sqrt(120) / 2.4 <= 1 + 1e-6
+    state = models.create("lenet5", form="paper", first_weights="efficient_backprop").state_dict()
+    assert 0.99 < np.abs(state["C5.conv.weight"]).max() * 20 / np.sqrt(3) <= 1 + 1e-6
+    assert 0.99 < np.abs(state["F6.linear.weight"]).max() * np.sqrt(120 / 3) <= 1 + 1e-6
 
 
 # ----------------------------------------------------------------------------------------- the whole network

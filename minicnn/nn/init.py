@@ -54,6 +54,16 @@ def lecun_1998(shape: Shape, generator: Generator, *, fan_in: ArrayLike | None =
     return _float32(generator.uniform(-1.0, 1.0, shape) * bound)
 
 
+def efficient_backprop_1998(shape: Shape, generator: Generator, *, fan_in: ArrayLike | None = None) -> Array:
+    """Uniform of variance 1 / fan_in (LeCun, Bottou, Orr & Müller 1998, "Efficient BackProp", eq. 16).
+
+    ``fan_in`` may be an array that broadcasts against ``shape``.
+    """
+    return _of_variance(
+        1 / np.asarray(fans(shape)[0] if fan_in is None else fan_in), shape, generator, "efficient_backprop", "uniform"
+    )
+
+
 def glorot_2010(shape: Shape, generator: Generator, *, distribution: str = "uniform") -> Array:
     """Variance 2 / (fan_in + fan_out), for tanh and its like (Glorot & Bengio 2010, eq. 16; "Xavier")."""
     return _of_variance(2 / sum(fans(shape)), shape, generator, "glorot_2010", distribution)

@@ -21,6 +21,8 @@ from minicnn.train.metrics import confusion_matrix as confusion_matrix
 from minicnn.train.metrics import per_class_table as per_class_table
 from minicnn.train.metrics import top_k_accuracy as top_k_accuracy
 from minicnn.train.optimizer import Optimizer as Optimizer
+from minicnn.train.recipe import make_optimizer as make_optimizer
+from minicnn.train.recipe import make_schedule as make_schedule
 from minicnn.train.rmsprop import RMSprop as RMSprop
 from minicnn.train.run_folder import load_checkpoint as load_checkpoint
 from minicnn.train.sgd import SGD as SGD
