@@ -85,7 +85,7 @@ def draw_curves(history: Iterable[Row], path: str | Path, *, title: str = "") ->
         axes.set_ylabel(label)
         first, last = (rows[0].epoch, rows[-1].epoch) if rows else (0, 1)
         axes.set_xlim(first - 0.5, last + 0.5)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(True, color=PALE, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
