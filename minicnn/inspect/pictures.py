@@ -64,10 +64,10 @@ def draw_curves(history: Iterable[Row], path: str | Path, *, title: str = "") ->
     """
     rows = list(history)
     figure = _figure(9, 3.8)
-    columns = {
+    columns: dict[str, list[tuple[float | None, float | None]]] = {
         "loss": [(row.train_loss, row.validation_loss) for row in rows],
         "errors (%)": [
-            tuple(_errors(share) for share in (row.train_accuracy, row.validation_accuracy)) for row in rows
+            (_errors(row.train_accuracy), _errors(row.validation_accuracy)) for row in rows
         ],
     }
     for axes, (label, values) in zip(figure.subplots(1, 2), columns.items(), strict=True):
