@@ -245,13 +245,7 @@ def launch(kernel: Callable[..., Any], jobs: int, *args: Any, work: float) -> No
     ranges = min(_team.size, jobs, int(jobs * work / WORTH_A_THREAD))
     if ranges <= 1:
         if jobs > 0:
-            try:
-                kernel(0, jobs, *args)
-            except NotImplementedError as error:
-                raise RuntimeError(
-                    "a kernel made of vector instructions runs compiled only: unset NUMBA_DISABLE_JIT, or use "
-                    'minicnn.using_kernels("reference")'
-                ) from error
+            kernel(0, jobs, *args)
         return
     edges = [jobs * i // ranges for i in range(ranges + 1)]
     waiting = [_team.submit(kernel, edges[i], edges[i + 1], *args) for i in range(1, ranges)]

@@ -172,7 +172,7 @@ def choice(op: str, name: str, value: Any, known: tuple[str, ...]) -> str:
 def axis(op: str, name: str, value: Any, ndim: int) -> int:
     """Accept an axis ``-ndim .. ndim-1``; return it counted from the front."""
     if ndim == 0:
-        raise ShapeError(f"{op}: an array without axes has no {name} to name, got {name}={value!r}")
+        raise OptionError(f"{op}: {name} must lie in the array's axes, and a single number has none, got {value!r}")
     number = value if type(value) is int else integer(op, name, value, -(2**31))
     if not -ndim <= number < ndim:
         raise OptionError(f"{op}: {name} must lie in {-ndim} .. {ndim - 1}, got {number}")
