@@ -25,7 +25,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -192,8 +192,8 @@ class _Team:
     def submit(self, function: Callable[..., Any], *args: Any) -> Any:
         with self.lock:
             if self.pool is None:
-                # The size may have become 1 since the launch that submits divided its jobs.
-                self.pool = ThreadPoolExecutor(max(self.size - 1, 1), thread_name_prefix="minicnn")
+                # Another Python thread may have set the size to 1 since this launch was divided.
+                self.pool = ThreadPoolExecutor(max(1, self.size - 1), thread_name_prefix="minicnn")
             return self.pool.submit(function, *args)
 
     def resize(self, size: int) -> None:
@@ -252,5 +252,6 @@ def launch(kernel: Callable[..., Any], jobs: int, *args: Any, work: float) -> No
     try:
         kernel(0, edges[1], *args)
     finally:
-        for future in waiting:  # also when interrupted: nobody may still write into these arrays
-            future.result()
+        wait(waiting)  # also after an error or an interrupt: nobody may still write into these arrays
+    for future in waiting:
+        future.result()

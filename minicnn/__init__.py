@@ -6,17 +6,35 @@
 61706
 """
 
-from minicnn import data as data
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from minicnn import errors as errors
 from minicnn import functional as functional
-from minicnn import inspect as inspect
-from minicnn import models as models
 from minicnn import nn as nn
 from minicnn import random as random
-from minicnn import train as train
 from minicnn.autograd import Tensor as Tensor
 from minicnn.autograd import no_grad as no_grad
 from minicnn.kernels import using_kernels as using_kernels
 from minicnn.kernels.jit import get_num_threads as get_num_threads
 from minicnn.kernels.jit import set_num_threads as set_num_threads
 from minicnn.random import manual_seed as manual_seed
+
+if TYPE_CHECKING:
+    from minicnn import data as data
+    from minicnn import inspect as inspect
+    from minicnn import models as models
+    from minicnn import testing as testing
+    from minicnn import train as train
+
+_ON_FIRST_USE = ("data", "inspect", "models", "testing", "train")  # so that `import minicnn` is quick
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_FIRST_USE:
+        return import_module(f"minicnn.{name}")
+    raise AttributeError(f"module 'minicnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_FIRST_USE})

@@ -561,8 +561,8 @@ def _walk_back(root: Tensor, seed: Array) -> None:
             _deposit(keepers[node], grad_out.copy())
         node.free()
     for leaf, flow in flows.items():
-        assert isinstance(leaf, Tensor)  # every node was popped
-        _deposit(leaf, flow)
+        if isinstance(leaf, Tensor):  # it is: every node was popped
+            _deposit(leaf, flow)
 
 
 def _deposit(tensor: Tensor, flow: Array) -> None:

@@ -218,7 +218,7 @@ def test_what_is_no_parameter_or_number_is_refused(params, options, text):
 
 
 def test_betas_are_two():
-    with pytest.raises(OptionError, match="Adam: betas must be in 0 <= beta < 1, both, got 0.9"):
+    with pytest.raises(OptionError, match=r"Adam: betas must be in 0 <= beta < 1, both, got 0\.9"):
         Adam([Tensor([1.0])], lr=0.1, betas=0.9)
 
 

@@ -9,4 +9,5 @@ from minicnn.data.dataset import ArrayDataset as ArrayDataset
 from minicnn.data.digits import load_digits as load_digits
 from minicnn.data.idx import load_mnist as load_mnist
 from minicnn.data.idx import read_idx as read_idx
+from minicnn.data.images import read_digit as read_digit
 from minicnn.data.loader import Loader as Loader

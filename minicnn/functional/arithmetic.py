@@ -45,7 +45,9 @@ def _like(op: str, value: Operand, other: Operand) -> Any:
     try:
         return np.asarray(value, dtype=other.dtype)
     except OverflowError:
-        raise OptionError(f"{op}: a number must fit into {other.dtype}, got an integer of {len(str(value))} digits") from None
+        raise OptionError(
+            f"{op}: a number must fit into {other.dtype}, got an integer of {len(str(value))} digits"
+        ) from None
 
 
 def _summed_to(shape: tuple[int, ...]) -> Gradient:

@@ -258,6 +258,8 @@ def pool(
 ) -> tuple[Pair, Pair, Pads, Pair, Pair]:
     """Resolve a pool's options: kernel, stride, padding, dilation, (H_out, W_out)."""
     kernel = pair(op, "kernel_size", kernel_size)
-    answer = window(op, x, kernel, kernel if stride is None else stride, padding_, dilation, flag(op, "ceil_mode", ceil_mode))
+    answer = window(
+        op, x, kernel, kernel if stride is None else stride, padding_, dilation, flag(op, "ceil_mode", ceil_mode)
+    )
     half_window(op, answer[1], kernel, answer[2])
     return kernel, *answer

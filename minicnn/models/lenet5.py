@@ -193,7 +193,7 @@ def recipe_1998() -> dict[str, Any]:
         "model": {"criterion": "mse", "first_weights": "efficient_backprop"},
         "epochs": 20,
         "batch_size": 1,
-        "optimizer": {"name": "StochasticDiagonalLevenbergMarquardt", "lr": 0.0005, "mu": 0.02, "samples": 500},
+        "optimizer": {"name": "StochasticDiagonalLevenbergMarquardt", "lr": 0.0005, "mu": 1.0, "samples": 500},
         "schedule": {"name": "Table", "rows": [[2, 1.0], [3, 0.4], [3, 0.2], [4, 0.1], [8, 0.02]]},
     }
 

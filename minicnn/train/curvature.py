@@ -122,8 +122,7 @@ def _bend(loss: Callable[[Tensor], Tensor], x: Array, width: float = 1e-4) -> Ar
             moved[:, j] += shift
             t = Tensor(moved.reshape(at.shape), requires_grad=True)
             loss(t).backward()
-            assert t.grad is not None
-            slopes.append(t.grad.array.reshape(flat.shape)[:, j])
+            slopes.append(np.asarray(t.grad).reshape(flat.shape)[:, j])
         result.reshape(flat.shape)[:, j] = (slopes[0] - slopes[1]) / (2 * width)
     # The loss is a mean over the images; noise around 0 must not become a negative curvature.
     bend: Array = np.maximum(result * len(at), 0).astype(x.dtype)
@@ -153,5 +152,4 @@ def _gradient(layer: Module, x: Array, grad_out: Array) -> Array:
     t = Tensor(x, requires_grad=True)
     output: Tensor = layer.forward(t)
     output.backward(grad_out)
-    assert t.grad is not None
-    return t.grad.array
+    return np.asarray(t.grad)

@@ -1,0 +1,244 @@
+"""The command `minicnn`: train a network, let it read a picture, and tell what machine this is."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minicnn import models
+from minicnn.errors import MiniCNNError, OptionError
+from minicnn.kernels import jit, simd
+
+if TYPE_CHECKING:
+    from minicnn.train.job import Plan
+
+INTERRUPTED = 130  # what a shell expects after Ctrl-C
+
+EXAMPLES = """\
+examples:
+  minicnn train lenet5                          learn to read digits, in about a minute
+  minicnn train lenet5 --form paper             the network of 1998, by its own recipe
+  minicnn train lenet5 --data mnist --data-dir DIR
+  minicnn predict runs/lenet5-1 seven.png       what digit is this?
+  minicnn info                                  versions, CPU, threads, where compiled kernels are kept
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0, 1 (it failed), 2 (wrong arguments), 130 (Ctrl-C)."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except OptionError as error:
+        print(f"minicnn: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # minicnn ... | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (MiniCNNError, OSError) as error:
+        print(f"minicnn: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as stopped:
+        print(f"\nminicnn: stopped{f' by {stopped}' if str(stopped) else ''}", file=sys.stderr)
+        return INTERRUPTED
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="minicnn",
+        description="The classic convolutional networks on CPU kernels that you can read.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"minicnn {metadata.version('minicnn')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_train(commands)
+    _add_predict(commands)
+    info = commands.add_parser("info", help="print versions, CPU features, threads and the cache folder")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
+    return number
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got {text}")
+    return number
+
+
+_count.__name__ = _natural.__name__ = "integer"  # argparse: "invalid integer value"
+
+
+# ------------------------------------------------------------------------------------------- train
+
+
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train a network and leave it in a folder, with its curves and its mistakes",
+        description="Train a network. Without further arguments it learns the 1,797 handwritten digits that come with "
+        "scikit-learn; a fifth of them is held out for the test. What you leave open comes from the network's recipe.",
+    )
+    train.add_argument("model", metavar="MODEL", help=f"which network: {', '.join(models.list())}")
+    train.add_argument("--form", help="which form of it: paper (as published) or modern (default: modern)")
+    train.add_argument(
+        "--data",
+        choices=("digits", "mnist"),
+        help="the digits to learn: scikit-learn's (default), or MNIST's 70,000 from --data-dir",
+    )
+    train.add_argument("--data-dir", metavar="DIR", help="folder of the four MNIST idx files, gzipped or not")
+    train.add_argument("--epochs", type=_count, metavar="N", help="how often to go through the training images")
+    train.add_argument("--batch-size", type=_count, metavar="N", help="images to learn from at a time")
+    train.add_argument("--lr", type=float, metavar="RATE", help="learning rate: the size of a step")
+    train.add_argument("--optimizer", metavar="NAME", help="SGD, Adam, AdamW, RMSprop, ...: the rule of a step")
+    train.add_argument("--seed", type=_natural, metavar="N", help="of all random numbers (default: 0)")
+    train.add_argument("--threads", type=_count, metavar="N", help="CPU threads (default: all); changes no result")
+    train.add_argument("--out", metavar="RUN", help="folder of the run (default: the next free runs/MODEL-N)")
+    train.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out, by its own settings; --epochs may be more"
+    )
+    train.set_defaults(run=_train)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from minicnn.train import job  # brings pictures and data sets along: not for --help
+    from minicnn.train.metrics import per_class_table
+
+    if arguments.threads is not None:
+        jit.set_num_threads(arguments.threads)
+    if arguments.resume:
+        plan, out = _resumed(arguments)
+    else:
+        plan = job.make_plan(
+            arguments.model, form=arguments.form, dataset=arguments.data or "digits", data_dir=arguments.data_dir,
+            epochs=arguments.epochs, batch_size=arguments.batch_size, lr=arguments.lr, optimizer=arguments.optimizer,
+            seed=arguments.seed or 0,
+        )  # fmt: skip
+        out = Path(arguments.out) if arguments.out else _next_free(Path("runs"), arguments.model)
+    folder = jit.cache_folder()
+    if folder is None or not any(folder.rglob("*.nbi")):
+        print("Compiling the kernels for this CPU, which takes some seconds, this first time only.", file=sys.stderr)
+    print(f"Training {plan.model['name']} ({plan.model['form']}) on {plan.data} into {out}", flush=True)
+    _, result, test = job.run_plan(plan, out, resume=arguments.resume)
+    print(f"\nTest accuracy: {100 * result['accuracy']:.2f} % of {len(test)} images that it never learnt from\n")
+    print(per_class_table(result["labels"], result["predicted"]))
+    print(f"In {out}: checkpoint.safetensors, config.json, history.csv, curves.png, confusion.png")
+    return 0
+
+
+def _resumed(arguments: argparse.Namespace) -> tuple[Plan, Path]:
+    """The plan of the run in --out; the arguments given beside --resume must not contradict it."""
+    from dataclasses import replace
+
+    from minicnn.train import job
+
+    if arguments.out is None:
+        raise OptionError("--resume needs --out RUN, the folder of the run to go on with")
+    plan = job.load_plan(arguments.out)
+    asked = {
+        "--form": (arguments.form, plan.model["form"]),
+        "--batch-size": (arguments.batch_size, plan.batch_size),
+        "--lr": (arguments.lr, plan.optimizer["lr"]),
+        "--seed": (arguments.seed, plan.seed),
+        "--data": (arguments.data, plan.data),
+        "MODEL": (arguments.model, plan.model["name"]),
+    }
+    for name, (given, planned) in asked.items():
+        if given not in (None, planned):
+            raise OptionError(f"--resume goes on by the run's own settings: {name} is {planned} there, got {given}")
+    if arguments.epochs is not None:
+        plan = replace(plan, epochs=arguments.epochs)
+    return plan, Path(arguments.out)
+
+
+def _next_free(parent: Path, name: str) -> Path:
+    number = 1
+    while (parent / f"{name}-{number}").exists():
+        number += 1
+    return parent / f"{name}-{number}"
+
+
+# ------------------------------------------------------------------------------------------- predict
+
+
+def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    predict = commands.add_parser(
+        "predict",
+        help="say which class a picture shows",
+        description="Let a trained network read pictures of single digits: photos, scans or drawings, dark on light or "
+        "light on dark. Prints a line for each: the file, the class, how sure the network is.",
+    )
+    predict.add_argument("folder", metavar="RUN", help="folder that `minicnn train` has written")
+    predict.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, BMP, GIF, WEBP, TIFF or PPM files")
+    predict.add_argument(
+        "--top", type=_count, default=1, metavar="K", help="print the K likeliest classes (default: 1)"
+    )
+    predict.set_defaults(run=_predict)
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from minicnn.train.job import Reader
+
+    reader, failed = Reader(arguments.folder), False
+    for image in arguments.images:
+        try:
+            probabilities = reader.read(image)
+        except MiniCNNError as error:
+            print(f"minicnn: {error}", file=sys.stderr)
+            failed = True
+            continue
+        best = probabilities.argsort()[::-1][: arguments.top]
+        print(f"{image}  " + "  ".join(f"{c}  {100 * probabilities[c]:.1f} %" for c in best), flush=True)
+    return int(failed)
+
+
+# ------------------------------------------------------------------------------------------- info
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from llvmlite import binding
+
+    packages = ("numpy", "numba", "llvmlite", "scipy")
+    extras = ("pillow", "scikit-learn", "tqdm", "matplotlib", "safetensors", "h5py", "pooch")
+    features = binding.get_host_cpu_features()
+    known = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon")
+    folder = jit.cache_folder()
+    kept = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6 if folder else 0.0
+    rows = {
+        "minicnn": metadata.version("minicnn"),
+        "Python": f"{platform.python_version()} on {platform.platform()}",
+        **{name: _version(name) for name in packages},
+        "extras": ", ".join(f"{name} {_version(name)}" for name in extras),
+        "CPU": f"{binding.get_host_cpu_name()}, {' '.join(name for name in known if features.get(name))}",
+        "vectors": f"{simd.VECTOR_BYTES} bytes: {simd.VECTOR_BYTES // 4} float32 at a time",
+        "threads": f"{jit.get_num_threads()} of {os.cpu_count()}",
+        "kernel cache": f"{folder} ({kept:.1f} MB)" if folder else "none: no folder is writable",
+    }
+    for name, value in rows.items():
+        print(f"{name:13s}{value}")
+    return 0
+
+
+def _version(package: str) -> str:
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return "missing (pip install 'minicnn[all]')"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

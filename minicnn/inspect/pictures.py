@@ -1,0 +1,184 @@
+"""Pictures of a training run: how loss and errors went, and which classes are taken for which.
+
+Matplotlib (from ``minicnn[all]``) draws into files, without a screen and without touching the caller's own
+figures or settings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from minicnn.errors import SaveError, ShapeError, import_extra
+from minicnn.train.history import Row
+
+# Two of Okabe and Ito's colours, which colour-blind readers can tell apart too.
+BLUE, ORANGE, PALE, GREY = "#0072B2", "#D55E00", "#E5E5E5", "#8A8A8A"
+
+
+def _figure(width: float, height: float) -> Any:
+    figure = import_extra("matplotlib.figure", "a picture").Figure
+    return figure(figsize=(width, height), dpi=130, layout="constrained")
+
+
+def _save(figure: Any, path: str | Path) -> None:
+    try:
+        figure.savefig(path, format="png")
+    except OSError as error:
+        raise SaveError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def draw_curves(history: Iterable[Row], path: str | Path, *, title: str = "") -> None:
+    """Draw loss and errors over the epochs, of training and validation, into a PNG file.
+
+    The scale is logarithmic: from 2 % errors to 1 % is as far as from 20 % to 10 %.
+
+    Parameters
+    ----------
+    history : History, or other iterable of Row
+    path : str or Path
+        The file to write.
+    title : str
+        Stands above the picture.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    SaveError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> rows = [Row(1, 2.1, 0.5, 1.8, 0.6, 0.1, 3.0), Row(2, 0.6, 0.8, 0.4, 0.9, 0.1, 3.0)]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     draw_curves(rows, f"{folder}/curves.png", title="lenet5")
+    ...     os.listdir(folder)
+    ['curves.png']
+    """
+    rows = list(history)
+    figure = _figure(9, 3.8)
+    columns: dict[str, list[tuple[float | None, float | None]]] = {
+        "loss": [(row.train_loss, row.validation_loss) for row in rows],
+        "errors (%)": [(_errors(row.train_accuracy), _errors(row.validation_accuracy)) for row in rows],
+    }
+    for axes, (label, values) in zip(figure.subplots(1, 2), columns.items(), strict=True):
+        drawn: list[float] = []
+        for column, name, colour, marker in ((0, "training", BLUE, "o"), (1, "validation", ORANGE, "s")):
+            points = [(row.epoch, pair[column]) for row, pair in zip(rows, values, strict=True)]
+            known = [(epoch, value) for epoch, value in points if value is not None]
+            if known:
+                axes.plot(
+                    *zip(*known, strict=True), color=colour, marker=marker, markersize=3.5, linewidth=1.6, label=name
+                )
+                drawn += [value for _, value in known]
+        _logarithmic(axes, drawn)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        first, last = (rows[0].epoch, rows[-1].epoch) if rows else (0, 1)
+        axes.set_xlim(first - 0.5, last + 0.5)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.grid(True, color=PALE, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        if drawn:
+            axes.legend(frameon=False)
+    figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def _errors(accuracy: float | None) -> float | None:
+    return None if accuracy is None else 100 * (1 - accuracy)
+
+
+def _logarithmic(axes: Any, values: Sequence[float]) -> None:
+    """Put the values on a logarithmic scale with plain numbers at its ticks; below it, a little room for zero."""
+    positive = [value for value in values if value > 0]
+    if not positive:
+        return
+    low, high = min(positive), max(positive)
+    steps = (1, 2, 5) if high / low < 100 else (1,)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    bottom = max([tick for tick in ticks if tick <= low / 1.02], default=low / 2)
+    top = min([tick for tick in ticks if tick >= high * 1.02], default=high * 2)
+    ticks = [tick for tick in ticks if bottom <= tick <= top]
+    if len(positive) < len(values):
+        axes.set_yscale("symlog", linthresh=bottom, linscale=0.25)
+        bottom, ticks = -0.3 * bottom, [0.0, *ticks]
+    else:
+        axes.set_yscale("log")
+    axes.set_ylim(bottom, top)
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_yticks([], minor=True)
+
+
+def draw_confusion(matrix: ArrayLike, names: Sequence[str], path: str | Path, *, title: str = "") -> None:
+    """Draw a confusion matrix into a PNG file: rows are the true classes, columns the answers.
+
+    Right answers (the diagonal) are blue, mistakes orange; the shade is the share of the true class, on a
+    square-root scale, so that a single mistake among fifty can be seen.
+
+    Parameters
+    ----------
+    matrix : array_like of int, shape (C, C)
+        As ``minicnn.train.confusion_matrix`` counts it.
+    names : sequence of str
+        The classes' names.
+    path : str or Path
+        The file to write.
+    title : str
+        Stands above the picture; how many are wrong by default.
+
+    Raises
+    ------
+    ShapeError
+        If the matrix is not (C, C) for C names.
+    MissingExtraError
+        If matplotlib is not installed.
+    SaveError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     draw_confusion([[9, 1], [0, 8]], ["cat", "dog"], f"{folder}/confusion.png")
+    ...     os.listdir(folder)
+    ['confusion.png']
+    """
+    counts = np.asarray(matrix)
+    size = len(names)
+    if counts.shape != (size, size):
+        raise ShapeError(f"draw_confusion: matrix must be (C, C) for {size} names, got {counts.shape}")
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = _figure(max(4.2, 0.46 * size + 1.4), max(3.9, 0.46 * size + 1.1))
+    rgb = import_extra("matplotlib.colors", "a picture").to_rgb
+    right, wrong, white = (np.array(rgb(colour)) for colour in (BLUE, ORANGE, "white"))
+    tint = np.where(np.eye(size, dtype=bool)[..., None], right, wrong)
+    strength = np.sqrt(shares)[..., None]
+    axes = figure.subplots()
+    axes.imshow(white + (tint - white) * strength, aspect="equal")
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        colour = "white" if strength[row, column, 0] > 0.6 else "black"
+        axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=8)
+    aslant = {"rotation": 45, "ha": "right"} if max(map(len, names), default=0) > 2 else {}
+    axes.set_xticks(range(size), names, **aslant)
+    axes.set_yticks(range(size), names)
+    axes.set_xlabel("answer of the network")
+    axes.set_ylabel("true class")
+    axes.tick_params(length=0)
+    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color=PALE, linewidth=0.8)
+    axes.tick_params(which="minor", length=0)
+    axes.spines[:].set_color(GREY)
+    errors = int(counts.sum() - np.trace(counts))
+    axes.set_title(title or f"{errors} of {int(counts.sum())} wrong", fontsize=10)
+    _save(figure, path)

@@ -1,0 +1,363 @@
+"""The compile decorator's cache, which must never give old code or an error, and the launcher of threads."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minicnn.kernels import jit
+
+ROOT = Path(__file__).resolve().parent.parent
+
+HELPER = """
+from minicnn.kernels.jit import kernel
+
+@kernel
+def change(value):
+    return value + {step}
+"""
+
+KERNEL = """
+import numpy as np
+from minicnn.kernels import jit
+from minicnn.kernels.probe_helper import change
+
+@jit.kernel
+def run(start, stop, x, out):
+    for i in range(start, stop):
+        out[i] = change(x[i])
+
+def answer():
+    out = np.zeros(3)
+    jit.launch(run, 3, np.arange(3.0), out, work=1)
+    return out[2]
+"""
+
+REPORT = """
+from minicnn.kernels import jit, probe
+value = probe.answer()
+print(value, sum(probe.run.stats.cache_hits.values()), jit.cache_folder() is not None)
+"""
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A copy of the kernels with two files more: a kernel, and the helper that it calls."""
+    package = tmp_path / "tree" / "minicnn"
+    shutil.copytree(ROOT / "kernels", package / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "__init__.py").write_text("")
+    (package / "kernels" / "probe.py").write_text(KERNEL)
+    (package / "kernels" / "probe_helper.py").write_text(HELPER.format(step=1.0))
+    return package.parent
+
+
+class Child:
+    """Start Python on a tree with a cache of its own."""
+
+    def __init__(self, tree, cache):
+        self.tree, self.cache = tree, cache
+
+    def start(self, code=REPORT, **environment):
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "MINICNN_"))}
+        return subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={**clean, "PYTHONPATH": str(self.tree), "MINICNN_CACHE_DIR": str(self.cache), **environment},
+            cwd=self.tree,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, process):
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        return out.strip()
+
+    def __call__(self, code=REPORT, **environment):
+        return self.finish(self.start(code, **environment))
+
+
+@pytest.fixture
+def child(tree, tmp_path):
+    return Child(tree, tmp_path / "cache")
+
+
+# ----------------------------------------------------------------------------------------- the cache
+
+
+def test_a_second_process_loads_what_the_first_compiled(child):
+    assert child() == "3.0 0 True"
+    assert child() == "3.0 1 True"
+
+
+def test_a_changed_helper_in_another_file_gives_the_new_answer(child, tree):
+    """With Numba's own cache the old machine code answers 3.0 again."""
+    assert child() == "3.0 0 True"
+    (tree / "minicnn" / "kernels" / "probe_helper.py").write_text(HELPER.format(step=9.0))
+    assert child() == "11.0 0 True"
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", ["cut", "noise"])
+def test_a_damaged_cache_file_is_compiled_again(child, suffix, damage):
+    child()
+    files = list(child.cache.rglob(f"*.{suffix}"))
+    assert files, "nothing was cached"
+    for path in files:
+        whole = path.read_bytes()
+        path.write_bytes({"cut": whole[: len(whole) // 2], "noise": b"\x93" * len(whole)}[damage])
+    assert child() == "3.0 0 True"
+    assert child() == "3.0 1 True"  # and the damage is repaired
+
+
+def test_two_processes_may_fill_a_cold_cache_at_once(child):
+    both = [child.start(), child.start()]
+    assert {child.finish(process) for process in both} <= {"3.0 0 True", "3.0 1 True"}
+    assert child() == "3.0 1 True"
+
+
+def test_without_a_writable_folder_kernels_compile_all_the_same(child):
+    child.cache.write_text("a file where the folder should be: chmod would not stop root")
+    assert child() == "3.0 0 False"
+
+
+def test_a_folder_that_vanishes_while_running_is_no_fault(child):
+    vanish = "import shutil; from minicnn.kernels import probe\nshutil.rmtree(jit.cache_folder())\n"
+    code = REPORT.replace("value =", vanish + "value =").replace(" is not None", ".name == jit.fingerprint()")
+    assert child(code) == "3.0 0 True"
+
+
+def test_without_a_cache_variable_the_users_folders_are_tried_in_turn(monkeypatch, tmp_path):
+    blocked = tmp_path / "blocked"
+    blocked.write_text("")
+    monkeypatch.setattr(jit, "_cache_candidates", lambda: [blocked, tmp_path / "next"])
+    jit.cache_folder.cache_clear()
+    try:
+        assert jit.cache_folder() == tmp_path / "next" / "kernels" / jit.fingerprint()
+    finally:
+        jit.cache_folder.cache_clear()
+
+
+def test_a_folder_of_another_user_is_not_trusted(monkeypatch, tmp_path):
+    theirs, mine = tmp_path / "theirs", tmp_path / "mine"
+    owners = {path / "kernels" / jit.fingerprint(): uid for path, uid in ((theirs, 4711), (mine, os.getuid()))}
+    real = Path.stat
+
+    def stat(self, **options):
+        result = list(real(self, **options))
+        result[4] = owners.get(self, result[4])
+        return os.stat_result(result)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(jit, "_cache_candidates", lambda: [theirs, mine])
+    jit.cache_folder.cache_clear()
+    try:
+        assert jit.cache_folder() == mine / "kernels" / jit.fingerprint()
+    finally:
+        jit.cache_folder.cache_clear()
+
+
+def test_old_fingerprints_are_pruned(child):
+    parent = child.cache / "kernels"
+    for age in range(12):
+        old = parent / f"old{age:02}"
+        old.mkdir(parents=True)
+        (old / "kernel.nbi").write_bytes(b"old")
+        os.utime(old, (time.time() - 3600 * (age + 1),) * 2)
+    child()
+    left = {path.name for path in parent.iterdir()}
+    assert len(left) == 8
+    assert left > {f"old{age:02}" for age in range(7)}
+
+
+def test_bounds_checks_do_not_reuse_unchecked_code(child):
+    code = "import numpy as np; from minicnn.kernels import jit, probe\n"
+    code += "try: probe.run(0, 4, np.zeros(3), np.zeros(4))\nexcept IndexError: print('caught')\n"
+    assert child() == "3.0 0 True"
+    assert child(code, NUMBA_BOUNDSCHECK="1") == "caught"
+    assert len(list((child.cache / "kernels").iterdir())) == 2
+
+
+def test_numbas_own_cache_setting_is_left_alone(child):
+    code = "import numba; from minicnn.kernels import probe; print(numba.config.CACHE_DIR)"
+    assert child(code, NUMBA_CACHE_DIR="/somewhere") == "/somewhere"
+
+
+# ----------------------------------------------------------------------------------------- threads
+
+
+@pytest.fixture
+def threads():
+    """Set the number of threads; afterwards it is what it was."""
+    before = jit.get_num_threads()
+    yield jit.set_num_threads
+    jit.set_num_threads(before)
+
+
+@given(st.integers(0, 40), st.integers(1, 5), st.sampled_from([0, 1, 1e4, 1e6]))
+def test_every_job_is_done_exactly_once(jobs, n, work):
+    before = jit.get_num_threads()
+    done, lock = [], threading.Lock()
+
+    def note(start, stop):
+        with lock:
+            done.extend(range(start, stop))
+
+    try:
+        jit.set_num_threads(n)
+        jit.launch(note, jobs, work=work)
+    finally:
+        jit.set_num_threads(before)
+    assert sorted(done) == list(range(jobs))
+
+
+def test_little_work_wakes_nobody_and_much_work_everybody(threads):
+    threads(3)
+    used = []
+    for work in (1, 10 * jit.WORTH_A_THREAD):
+        names = set()
+        barrier = threading.Barrier(3, timeout=10) if work > 1 else None
+
+        def note(start, stop, names=names, barrier=barrier):
+            names.add(threading.current_thread().name)
+            if barrier:
+                barrier.wait()  # broken unless three ranges really run at once
+
+        jit.launch(note, 3, work=work)
+        used.append(len(names))
+    assert used == [1, 3]
+
+
+def test_several_python_threads_may_launch_at_once(threads):
+    threads(2)
+    wrong = []
+
+    def many(seed):
+        for round in range(50):
+            out = np.zeros(64, int)
+
+            def fill(start, stop, out=out, value=seed + round):
+                out[start:stop] += value
+
+            jit.launch(fill, 64, work=1e6)
+            if not (out == seed + round).all():
+                wrong.append((seed, round))
+
+    callers = [threading.Thread(target=many, args=(1000 * (i + 1),)) for i in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(timeout=60)
+        assert not caller.is_alive()
+    assert not wrong
+
+
+def test_the_number_of_threads_may_change_while_others_launch(threads):
+    threads(2)
+    stop, errors = threading.Event(), []
+
+    def caller():
+        out = np.zeros(8)
+
+        def fill(start, stop):
+            out[start:stop] += 1
+
+        try:
+            while not stop.is_set():
+                jit.launch(fill, 8, work=1e6)
+        except Exception as error:
+            errors.append(error)
+
+    other = threading.Thread(target=caller)
+    other.start()
+    for i in range(60):
+        threads(1 + i % 3)
+    stop.set()
+    other.join(timeout=60)
+    assert not errors
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_of_fork_launches_on_threads_of_its_own(child):
+    code = """
+import os, signal, numpy as np
+from minicnn.kernels import jit
+jit.set_num_threads(3)
+def total():
+    out = np.zeros(9)
+    def fill(start, stop): out[start:stop] += 1
+    jit.launch(fill, 9, work=1e6)
+    return out.sum()
+assert total() == 9          # the pool exists when we fork
+pid = os.fork()
+if pid == 0:
+    signal.alarm(20)         # a lost pool would wait for ever
+    os._exit(0 if total() == 9 else 1)
+print(os.waitpid(pid, 0)[1], total())
+"""
+    assert child(code) == "0 9.0"
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.0, "2", None, True, 10**9])
+def test_the_number_of_threads_is_a_positive_integer(bad):
+    before = jit.get_num_threads()
+    with pytest.raises(ValueError, match=r"set_num_threads: n must be an integer in 1 \.\. 1024, got"):
+        jit.set_num_threads(bad)
+    assert jit.get_num_threads() == before
+
+
+def test_the_number_of_threads_may_be_numpys(threads):
+    threads(np.int64(3))
+    assert jit.get_num_threads() == 3
+
+
+def test_without_the_compiler_the_reference_kernels_run_and_the_fast_ones_say_why_not(child):
+    code = """
+import numpy as np, minicnn
+with minicnn.using_kernels("reference"):
+    print(minicnn.functional.relu(np.float32([-1, 2])).numpy())
+try:
+    minicnn.functional.relu(np.float32([-1, 2]))
+except RuntimeError as error:
+    print(error)
+"""
+    answer = child(code, NUMBA_DISABLE_JIT="1")
+    assert answer.startswith("[0. 2.]\nthe fast kernels need Numba's compiler, which NUMBA_DISABLE_JIT switches off")
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"MINICNN_NUM_THREADS": "3"}, "3"),
+        ({"OMP_NUM_THREADS": "5"}, "5"),
+        ({"MINICNN_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, "3"),
+        ({"MINICNN_NUM_THREADS": "many", "OMP_NUM_THREADS": "4"}, "4"),
+    ],
+)
+def test_the_environment_sets_the_number_of_threads(child, environment, expected):
+    environment = {"OMP_NUM_THREADS": "", **environment}
+    assert child("from minicnn.kernels import jit; print(jit.get_num_threads())", **environment) == expected
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_an_exception_in_any_range_arrives_after_all_ranges_ended(threads, failing):
+    threads(3)
+    ended = []
+
+    def work(start, stop):
+        if start == failing:
+            raise MemoryError(f"in range {start}")
+        time.sleep(0.1)
+        ended.append(start)
+
+    with pytest.raises(MemoryError, match=f"in range {failing}"):
+        jit.launch(work, 3, work=1e9)
+    assert sorted(ended) == [i for i in range(3) if i != failing]
