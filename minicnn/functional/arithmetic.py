@@ -372,7 +372,7 @@ def astype(input: Input, dtype: DTypeLike) -> Tensor:
     """
     x = check.numbers("astype", "input", input)
     try:
-        wanted = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
+        wanted = None if dtype is None else np.dtype(dtype).newbyteorder("=")  # None is float64 to NumPy
     except (TypeError, ValueError):
         wanted = None
     if wanted is None or wanted not in FLOATS:

@@ -83,7 +83,7 @@ class Optimizer:
         for item in given if given and isinstance(given[0], Mapping) else [{"params": given}]:
             if not isinstance(item, Mapping) or "params" not in item:
                 raise OptionError(f'{self.name}: a group must be a dict with "params", got {item!r}')
-            group = {**options, **item, "params": list(item["params"])}  # type: ignore[dict-item,index]
+            group = {**options, **item, "params": list(item["params"])}
             if unknown := set(group) - set(options) - {"params"}:
                 raise OptionError(f"{self.name}: a group has no option {', '.join(sorted(unknown))}")
             self._check(group)
