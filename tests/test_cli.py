@@ -128,19 +128,8 @@ def test_help_explains_every_option(tmp_path):
     overview = minicnn("--help", cwd=tmp_path).stdout
     assert all(word in overview for word in ("train", "predict", "info", "examples:"))
     text = minicnn("train", "--help", cwd=tmp_path).stdout
-    for option in [
-        "--form",
-        "--data",
-        "--data-dir",
-        "--epochs",
-        "--batch-size",
-        "--lr",
-        "--optimizer",
-        "--seed",
-        "--threads",
-        "--resume",
-        "--out",
-    ]:
+    names = "form data data-dir epochs batch-size lr optimizer seed threads resume out"
+    for option in names.split():
         assert re.search(rf"--{option}\b.*\S", text), option
     assert minicnn("--version", cwd=tmp_path).stdout.startswith("minicnn 0.")
 
