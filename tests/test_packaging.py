@@ -97,7 +97,7 @@ def test_the_wheel_works_in_a_fresh_environment(built, tmp_path):
     inside, total, version = run(python, "-c", USE, cwd=tmp_path, **cache).split()
     assert (inside, total) == ("True", "4")
     assert f"minicnn-{version}-" in built[1].name
-    assert f"minicnn    {version}" in run(python.with_name("minicnn"), "info", cwd=tmp_path, **cache)
+    assert run(python.with_name("minicnn"), "info", cwd=tmp_path, **cache).split()[:2] == ["minicnn", version]
 
 
 def test_import_compiles_nothing(tmp_path):
