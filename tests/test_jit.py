@@ -330,9 +330,7 @@ except RuntimeError as error:
     print(error)
 """
     answer = child(code, NUMBA_DISABLE_JIT="1")
-    assert answer.startswith(
-        "minicnn.kernels.reference.max_pool2d\nthe fast kernels need Numba's compiler, which NUMBA_DISABLE_JIT switches off"
-    )
+    assert answer.startswith("minicnn.kernels.reference.max_pool2d\nthe fast kernels need Numba's compiler")
 
 
 @pytest.mark.parametrize(
