@@ -31,7 +31,6 @@ array([5., 7.])
 from __future__ import annotations
 
 import heapq
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -42,6 +41,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from minicnn.arrays import crc, real_numbers
 from minicnn.errors import DTypeError, GraphError, OptionError, OutOfRangeError, ShapeError
 
 Array = NDArray[Any]
@@ -89,23 +89,6 @@ class _Block:
         self.checksum = 0  # of the contents at the moment of handing out
 
 
-def _checksum(array: Array) -> int:
-    return zlib.crc32(array.reshape(-1).view(np.uint8).data)
-
-
-def _real(op: str, name: str, value: Any) -> Array:
-    """Return ``value`` as an array of real numbers, not copied where it is one already."""
-    if isinstance(value, np.ma.MaskedArray):
-        raise DTypeError(f"{op}: {name} is a masked array, whose mask would be ignored; call .filled(value) first")
-    try:
-        values = np.asarray(value)
-    except ValueError as error:
-        raise ShapeError(f"{op}: {name} must be rectangular, got {error}") from None
-    if values.dtype.kind not in "fiub" or values.dtype == np.longdouble:
-        raise DTypeError(f"{op}: {name} must hold real numbers, got dtype {values.dtype}")
-    return values
-
-
 class Tensor:
     """A contiguous NumPy array that can be differentiated through.
 
@@ -122,8 +105,6 @@ class Tensor:
         If the array is not numeric, is complex, or needs a gradient and is not float32 or float64.
     ShapeError
         If the rows of a nested list differ in length.
-    OptionError
-        If ``requires_grad`` is neither True nor False.
 
     Examples
     --------
@@ -146,12 +127,12 @@ class Tensor:
     def __init__(self, array: ArrayLike, requires_grad: bool = False) -> None:
         if not isinstance(requires_grad, (bool, np.bool_)):
             raise OptionError(f"Tensor: requires_grad must be True or False, got {requires_grad!r}")
-        values = _real("Tensor", "array", array)
+        values = real_numbers("Tensor", "array", array)
         if not isinstance(array, (Tensor, np.ndarray, np.generic)) and values.dtype == np.float64:
-            with np.errstate(over="ignore"):  # infinity is a result, not a warning
+            with np.errstate(over="ignore"):
                 values = values.astype(np.float32)
-        own = np.array(values, dtype=values.dtype.newbyteorder("="), order="C", subok=False)
-        self._set(own, bool(requires_grad), _Block())
+        native = values.dtype.newbyteorder("=")
+        self._set(np.array(values, dtype=native, order="C", subok=False), bool(requires_grad), _Block())
 
     def _set(self, array: Array, requires_grad: bool, block: _Block) -> None:
         if requires_grad and array.dtype not in FLOATS:
@@ -177,7 +158,7 @@ class Tensor:
         """
         block = self._block
         if not block.handed_out:
-            block.checksum = _checksum(self.array)
+            block.checksum = crc(self.array)
             block.handed_out = True
         return self.array
 
@@ -185,7 +166,7 @@ class Tensor:
     def data(self, value: ArrayLike) -> None:
         if value is self.array:  # t.data -= step: NumPy has written in place already
             return
-        given = _real("data", "the new array", value)
+        given = real_numbers("data", "the new array", value)
         if given.shape != self.shape:
             raise ShapeError(f"data: the new array must have shape {self.shape}, got {given.shape}")
         # A new array, a new block: what a graph has saved stays as it is.
@@ -258,15 +239,11 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __eq__(self, other: object) -> bool:
-        # Identity, as ever; but `outputs == labels` asks for elements, and must not be answered False.
         if other is not self and isinstance(other, (Tensor, np.ndarray, np.generic, float, int)):
             raise DTypeError("==: tensors are not compared element by element; compare their .numpy()")
         return other is self
 
     __hash__ = object.__hash__
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else str(self)
 
     def __repr__(self) -> str:
         text = np.array2string(self.array, separator=", ", prefix="Tensor(")
@@ -317,7 +294,7 @@ class Tensor:
                 raise ShapeError(f"backward: grad must be given for a tensor of shape {self.shape}")
             seed = np.ones_like(self.array)
         else:
-            seed = _real("backward", "grad", grad)
+            seed = real_numbers("backward", "grad", grad)
             if seed.shape != self.shape:
                 raise ShapeError(f"backward: grad must have shape {self.shape}, got {seed.shape}")
         with np.errstate(all="ignore"):  # infinity and NaN are results, not warnings
@@ -368,16 +345,15 @@ class Tensor:
     def __setitem__(self, index: Any, value: Any) -> None:
         if self.requires_grad and is_recording():
             raise GraphError("setitem: a tensor that needs a gradient cannot be written to; use no_grad()")
-        _real("setitem", "the value", value)
+        real_numbers("setitem", "the value", value)
         try:
             with self.changing() as array, np.errstate(all="ignore"):
                 array[index] = value
         except IndexError as error:
             raise OutOfRangeError(f"setitem: the index must fit the shape {self.shape}, got {error}") from None
         except (ValueError, TypeError, OverflowError) as error:
-            raise ShapeError(
-                f"setitem: the value must fit its place in the {self.dtype} tensor of shape {self.shape}, got {error}"
-            ) from None
+            place = f"the {self.dtype} tensor of shape {self.shape}"
+            raise ShapeError(f"setitem: the value must fit its place in {place}, got {error}") from None
 
     def sum(self, dim: int | tuple[int, ...] | None = None, *, keepdims: bool = False) -> Tensor:
         """Sum over the axes ``dim`` (all of them by default)."""
@@ -455,7 +431,7 @@ class Node:
         saved = _saved_by(pairs)
         self.saved = list(saved.values())
         self.watched = [
-            (tensor.array, block := tensor._block, block.changes, _checksum(tensor.array) if block.handed_out else None)
+            (tensor.array, block := tensor._block, block.changes, crc(tensor.array) if block.handed_out else None)
             for tensor in (*inputs, out)
             if id(tensor.array) in saved or any(np.may_share_memory(tensor.array, array) for array in self.saved)
         ]
@@ -464,7 +440,7 @@ class Node:
         """Raise GraphError if an input or output that was saved is not what it was then."""
         for array, block, changes, checksum in self.watched:
             before = block.checksum if checksum is None else checksum
-            if block.changes != changes or (block.handed_out and _checksum(array) != before):
+            if block.changes != changes or (block.handed_out and crc(array) != before):
                 raise GraphError(
                     f"backward: an array of shape {array.shape} that {self.name} saved for its gradient was "
                     "changed in place afterwards; change a copy, or change it after backward()"

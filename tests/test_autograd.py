@@ -1012,7 +1012,3 @@ def test_overflow_is_infinity_without_a_warning():
     with minicnn.no_grad():
         x[0] = 1e300
     assert np.isinf(x.numpy()).tolist() == [True, False]
-
-
-def test_a_loss_is_formatted_like_a_number():
-    assert f"{Tensor(1.25):.1f} {Tensor(2.0)}" == "1.2 Tensor(2., dtype=float32)"

@@ -1,0 +1,29 @@
+"""What a Tensor asks of the array that it is given, and the fingerprint by which it knows it again."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minicnn.errors import DTypeError, ShapeError
+
+
+def real_numbers(op: str, name: str, value: Any) -> NDArray[Any]:
+    """Return ``value`` as an array of real numbers, not copied where it is one already."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(f"{op}: {name} is a masked array, whose mask would be ignored; call .filled(value) first")
+    try:
+        values = np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"{op}: {name} must be rectangular, got {error}") from None
+    if values.dtype.kind not in "fiub" or values.dtype == np.longdouble:
+        raise DTypeError(f"{op}: {name} must hold real numbers, got dtype {values.dtype}")
+    return values
+
+
+def crc(array: NDArray[Any]) -> int:
+    """Return a number that changes with the contents."""
+    return zlib.crc32(array.reshape(-1).view(np.uint8).data)
