@@ -66,9 +66,7 @@ def draw_curves(history: Iterable[Row], path: str | Path, *, title: str = "") ->
     figure = _figure(9, 3.8)
     columns: dict[str, list[tuple[float | None, float | None]]] = {
         "loss": [(row.train_loss, row.validation_loss) for row in rows],
-        "errors (%)": [
-            (_errors(row.train_accuracy), _errors(row.validation_accuracy)) for row in rows
-        ],
+        "errors (%)": [(_errors(row.train_accuracy), _errors(row.validation_accuracy)) for row in rows],
     }
     for axes, (label, values) in zip(figure.subplots(1, 2), columns.items(), strict=True):
         drawn: list[float] = []
