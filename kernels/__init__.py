@@ -13,6 +13,7 @@ if __name__ != "minicnn.kernels":
         "`import minicnn.kernels`; a top-level name `kernels` would belong to somebody else"
     )
 
+import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
@@ -31,6 +32,11 @@ def twin(op: str) -> Any:
     key = (_chosen.get(), op)
     module = _modules.get(key)
     if module is None:
+        if key[0] == "fast" and os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+            raise RuntimeError(
+                "the fast kernels need Numba's compiler, which NUMBA_DISABLE_JIT switches off: unset it, or use "
+                'minicnn.using_kernels("reference"), plain Python that a debugger can step through'
+            )
         module = _modules[key] = import_module(f"{_FOLDERS[key[0]]}.{op}")
     return module
 

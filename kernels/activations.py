@@ -20,27 +20,31 @@ _CHEAP, _DEAR = 1, 8
 
 @kernel
 def _relu(start, stop, x, zero, out):
-    for i in range(start, stop):
+    x, out = x[start:stop], out[start:stop]
+    for i in range(out.size):
         out[i] = zero if x[i] <= zero else x[i]
 
 
 @kernel
 def _relu_grad(start, stop, grad_out, out, zero, grad_input):
-    for i in range(start, stop):
+    grad_out, out, grad_input = grad_out[start:stop], out[start:stop], grad_input[start:stop]
+    for i in range(grad_input.size):
         g = grad_out[i]
         grad_input[i] = zero if out[i] <= zero else g
 
 
 @kernel
 def _relu6(start, stop, x, zero, six, out):
-    for i in range(start, stop):
+    x, out = x[start:stop], out[start:stop]
+    for i in range(out.size):
         a = zero if x[i] <= zero else x[i]
         out[i] = six if a >= six else a
 
 
 @kernel
 def _relu6_grad(start, stop, grad_out, out, zero, six, grad_input):
-    for i in range(start, stop):
+    grad_out, out, grad_input = grad_out[start:stop], out[start:stop], grad_input[start:stop]
+    for i in range(grad_input.size):
         g, y = grad_out[i], out[i]
         grad_input[i] = zero if (y <= zero) | (y >= six) else g
 
@@ -66,20 +70,23 @@ def _scaled_tanh(start, stop, x, amplitude, slope, out):
 
 @kernel
 def _sigmoid_from_exp(start, stop, x, zero, one, out):
-    for i in range(start, stop):
+    x, out = x[start:stop], out[start:stop]
+    for i in range(out.size):
         small = out[i]
         out[i] = (small if x[i] < zero else one) / (one + small)
 
 
 @kernel
 def _sigmoid_grad(start, stop, grad_out, out, one, grad_input):
-    for i in range(start, stop):
+    grad_out, out, grad_input = grad_out[start:stop], out[start:stop], grad_input[start:stop]
+    for i in range(grad_input.size):
         grad_input[i] = grad_out[i] * (out[i] * (one - out[i]))
 
 
 @kernel
 def _scaled_tanh_grad(start, stop, grad_out, out, amplitude, slope, grad_input):
-    for i in range(start, stop):
+    grad_out, out, grad_input = grad_out[start:stop], out[start:stop], grad_input[start:stop]
+    for i in range(grad_input.size):
         grad_input[i] = grad_out[i] * (slope * (amplitude - out[i] * out[i] / amplitude))
 
 

@@ -20,7 +20,9 @@ _ONE = np.uint64(1)
 
 @kernel
 def _forward(start, stop, x, first, threshold, scale, zero, out):
-    for i in range(start, stop):
+    first += np.uint64(start) * _GOLDEN
+    x, out = x[start:stop], out[start:stop]
+    for i in range(out.size):
         a = x[i] * scale
         out[i] = a if _number(first, i) >= threshold else zero
 

@@ -33,6 +33,7 @@ from typing import Any
 
 import llvmlite
 import numba
+import numpy as np
 from numba.core import config
 from numba.core.caching import FunctionCache
 
@@ -42,6 +43,8 @@ FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"co
 
 # Scalar operations below which handing a range to another thread costs more than it saves (30 us, 2 per ns).
 WORTH_A_THREAD = 60_000
+
+MOST_THREADS = 1024  # beyond it the system may refuse to start them, in the middle of an op
 
 _KEPT_FINGERPRINTS = 8
 
@@ -170,7 +173,7 @@ def kernel(function: Callable[..., Any] | None = None, *, any_order: bool = Fals
 def _default_threads() -> int:
     for variable in ("MINICNN_NUM_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(variable, "")
-        if value.isdigit() and int(value) > 0:
+        if value.isdigit() and 0 < int(value) <= MOST_THREADS:
             return int(value)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -213,7 +216,7 @@ def set_num_threads(n: int) -> None:
     Raises
     ------
     ValueError
-        If ``n`` is not a positive integer.
+        If ``n`` is not an integer in 1 .. 1024.
 
     Examples
     --------
@@ -224,9 +227,9 @@ def set_num_threads(n: int) -> None:
     1
     >>> minicnn.set_num_threads(before)
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f"set_num_threads: n must be an integer >= 1, got {n!r}")
-    _team.resize(n)
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= MOST_THREADS:
+        raise ValueError(f"set_num_threads: n must be an integer in 1 .. {MOST_THREADS}, got {n!r}")
+    _team.resize(int(n))
 
 
 def get_num_threads() -> int:

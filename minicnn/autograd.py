@@ -42,7 +42,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from minicnn.errors import DTypeError, GraphError, OutOfRangeError, ShapeError
+from minicnn.errors import DTypeError, GraphError, OptionError, OutOfRangeError, ShapeError
 
 Array = NDArray[Any]
 Gradient = Callable[[Array], Array]
@@ -93,6 +93,19 @@ def _checksum(array: Array) -> int:
     return zlib.crc32(array.reshape(-1).view(np.uint8).data)
 
 
+def _real(op: str, name: str, value: Any) -> Array:
+    """Return ``value`` as an array of real numbers, not copied where it is one already."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(f"{op}: {name} is a masked array, whose mask would be ignored; call .filled(value) first")
+    try:
+        values = np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"{op}: {name} must be rectangular, got {error}") from None
+    if values.dtype.kind not in "fiub" or values.dtype == np.longdouble:
+        raise DTypeError(f"{op}: {name} must hold real numbers, got dtype {values.dtype}")
+    return values
+
+
 class Tensor:
     """A contiguous NumPy array that can be differentiated through.
 
@@ -109,6 +122,8 @@ class Tensor:
         If the array is not numeric, is complex, or needs a gradient and is not float32 or float64.
     ShapeError
         If the rows of a nested list differ in length.
+    OptionError
+        If ``requires_grad`` is neither True nor False.
 
     Examples
     --------
@@ -129,19 +144,14 @@ class Tensor:
     node: Node | None
 
     def __init__(self, array: ArrayLike, requires_grad: bool = False) -> None:
-        if isinstance(array, Tensor):
-            array = array.array
-        if isinstance(array, np.ma.MaskedArray):
-            raise DTypeError("Tensor: a masked array's mask would be ignored; call .filled(value) first")
-        try:
-            values = np.array(array, order="C", subok=False)
-        except ValueError as error:
-            raise ShapeError(f"Tensor: array must be rectangular, got {error}") from None
-        if not isinstance(array, (np.ndarray, np.generic)) and values.dtype == np.float64:
-            values = values.astype(np.float32)
-        if values.dtype.kind not in "fiub" or values.dtype == np.longdouble:
-            raise DTypeError(f"Tensor: array must hold real numbers, got dtype {values.dtype}")
-        self._set(values.astype(values.dtype.newbyteorder("="), copy=False), requires_grad, _Block())
+        if not isinstance(requires_grad, (bool, np.bool_)):
+            raise OptionError(f"Tensor: requires_grad must be True or False, got {requires_grad!r}")
+        values = _real("Tensor", "array", array)
+        if not isinstance(array, (Tensor, np.ndarray, np.generic)) and values.dtype == np.float64:
+            with np.errstate(over="ignore"):  # infinity is a result, not a warning
+                values = values.astype(np.float32)
+        own = np.array(values, dtype=values.dtype.newbyteorder("="), order="C", subok=False)
+        self._set(own, bool(requires_grad), _Block())
 
     def _set(self, array: Array, requires_grad: bool, block: _Block) -> None:
         if requires_grad and array.dtype not in FLOATS:
@@ -175,8 +185,12 @@ class Tensor:
     def data(self, value: ArrayLike) -> None:
         if value is self.array:  # t.data -= step: NumPy has written in place already
             return
+        given = _real("data", "the new array", value)
+        if given.shape != self.shape:
+            raise ShapeError(f"data: the new array must have shape {self.shape}, got {given.shape}")
         # A new array, a new block: what a graph has saved stays as it is.
-        self.array, self._block = np.array(value, dtype=self.dtype, order="C", subok=False), _Block()
+        with np.errstate(all="ignore"):
+            self.array, self._block = np.array(given, dtype=self.dtype, order="C", subok=False), _Block()
 
     @contextmanager
     def changing(self) -> Iterator[Array]:
@@ -243,6 +257,17 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
+    def __eq__(self, other: object) -> bool:
+        # Identity, as ever; but `outputs == labels` asks for elements, and must not be answered False.
+        if other is not self and isinstance(other, (Tensor, np.ndarray, np.generic, float, int)):
+            raise DTypeError("==: tensors are not compared element by element; compare their .numpy()")
+        return other is self
+
+    __hash__ = object.__hash__
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
     def __repr__(self) -> str:
         text = np.array2string(self.array, separator=", ", prefix="Tensor(")
         if self.array.dtype != np.float64:
@@ -292,14 +317,11 @@ class Tensor:
                 raise ShapeError(f"backward: grad must be given for a tensor of shape {self.shape}")
             seed = np.ones_like(self.array)
         else:
-            given = np.asarray(grad)
-            if given.dtype.kind not in "fiub":
-                raise DTypeError(f"backward: grad must hold real numbers, got dtype {given.dtype}")
-            if given.shape != self.shape:
-                raise ShapeError(f"backward: grad must have shape {self.shape}, got {given.shape}")
-            seed = np.array(given, dtype=self.dtype, order="C")
+            seed = _real("backward", "grad", grad)
+            if seed.shape != self.shape:
+                raise ShapeError(f"backward: grad must have shape {self.shape}, got {seed.shape}")
         with np.errstate(all="ignore"):  # infinity and NaN are results, not warnings
-            _walk_back(self, seed)
+            _walk_back(self, np.array(seed, dtype=self.dtype, order="C", subok=False))
 
     # ------------------------------------------------------------------------------- operators
 
@@ -346,13 +368,16 @@ class Tensor:
     def __setitem__(self, index: Any, value: Any) -> None:
         if self.requires_grad and is_recording():
             raise GraphError("setitem: a tensor that needs a gradient cannot be written to; use no_grad()")
+        _real("setitem", "the value", value)
         try:
-            with self.changing() as array:
+            with self.changing() as array, np.errstate(all="ignore"):
                 array[index] = value
         except IndexError as error:
             raise OutOfRangeError(f"setitem: the index must fit the shape {self.shape}, got {error}") from None
-        except ValueError as error:
-            raise ShapeError(f"setitem: the value must fit its place in the shape {self.shape}, got {error}") from None
+        except (ValueError, TypeError, OverflowError) as error:
+            raise ShapeError(
+                f"setitem: the value must fit its place in the {self.dtype} tensor of shape {self.shape}, got {error}"
+            ) from None
 
     def sum(self, dim: int | tuple[int, ...] | None = None, *, keepdims: bool = False) -> Tensor:
         """Sum over the axes ``dim`` (all of them by default)."""

@@ -130,15 +130,18 @@ def _train(arguments: argparse.Namespace) -> int:
             seed=arguments.seed or 0,
         )  # fmt: skip
         out = Path(arguments.out) if arguments.out else _next_free(Path("runs"), arguments.model)
-    folder = jit.cache_folder()
-    if folder is None or not any(folder.rglob("*.nbi")):
-        print("Compiling the kernels for this CPU, which takes some seconds, this first time only.", file=sys.stderr)
-    print(f"Training {plan.model['name']} ({plan.model['form']}) on {plan.data} into {out}", flush=True)
-    _, result, test = job.run_plan(plan, out, resume=arguments.resume)
+    _, result, test = job.run_plan(plan, out, resume=arguments.resume, started=_tell)
     print(f"\nTest accuracy: {100 * result['accuracy']:.2f} % of {len(test)} images that it never learnt from\n")
     print(per_class_table(result["labels"], result["predicted"]))
     print(f"In {out}: checkpoint.safetensors, config.json, history.csv, curves.png, confusion.png")
     return 0
+
+
+def _tell(message: str) -> None:
+    print(message, flush=True)
+    folder = jit.cache_folder()
+    if folder is None or not any(folder.rglob("*.nbi")):
+        print("The kernels are compiled for this CPU first, which takes some seconds, this once.", file=sys.stderr)
 
 
 def _resumed(arguments: argparse.Namespace) -> tuple[Plan, Path]:
@@ -162,7 +165,7 @@ def _resumed(arguments: argparse.Namespace) -> tuple[Plan, Path]:
         if given not in (None, planned):
             raise OptionError(f"--resume goes on by the run's own settings: {name} is {planned} there, got {given}")
     if arguments.epochs is not None:
-        plan = replace(plan, epochs=arguments.epochs)
+        plan = replace(plan, epochs=arguments.epochs, schedule=job.stretched(plan.schedule, arguments.epochs))
     return plan, Path(arguments.out)
 
 

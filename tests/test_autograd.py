@@ -15,7 +15,7 @@ import minicnn
 import minicnn.functional as F
 from minicnn import Tensor
 from minicnn.autograd import needs_grad, record
-from minicnn.errors import DTypeError, GraphError, OutOfRangeError, ShapeError
+from minicnn.errors import DTypeError, GraphError, OptionError, OutOfRangeError, ShapeError
 from minicnn.testing import gradcheck
 
 
@@ -961,3 +961,58 @@ def test_random_graphs(program, seed):
 
     rng = np.random.default_rng(seed)
     gradcheck(run, {"x": rng.uniform(-1, 1, (2, 2)), "y": rng.uniform(-1, 1, (2, 2))}, seed=seed, step=1e-3)
+
+
+# ------------------------------------------------------------------------------------------- what a Tensor refuses
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "text"),
+    [
+        (lambda x: Tensor(x, np.float64), OptionError, r"requires_grad must be True or False, got <class"),
+        (lambda x: x.sum(0).backward([[1.0], [1.0, 2.0]]), ShapeError, "backward: grad must be rectangular"),
+        (lambda x: x.sum(0).backward(np.ma.ones(3)), DTypeError, "backward: grad is a masked array"),
+        (
+            lambda x: setattr(x, "data", np.ones(3)),
+            ShapeError,
+            r"data: the new array must have shape \(2, 3\), got \(3,\)",
+        ),
+        (
+            lambda x: setattr(x, "data", None),
+            DTypeError,
+            "data: the new array must hold real numbers, got dtype object",
+        ),
+        (lambda x: setattr(x, "data", "abc"), DTypeError, "data: the new array must hold real numbers, got dtype <U3"),
+        (lambda x: x.detach().__setitem__(0, None), DTypeError, "setitem: the value must hold real numbers"),
+        (lambda x: x.detach().__setitem__(0, 1j), DTypeError, "setitem: the value must hold real numbers"),
+        (lambda x: Tensor(np.zeros(2, np.uint8)).__setitem__(0, 300), ShapeError, "fit its place in the uint8 tensor"),
+        (lambda x: x.astype("x"), DTypeError, "astype: dtype must be float32 or float64, got 'x'"),
+        (lambda x: x.astype(None), DTypeError, "astype: dtype must be float32 or float64, got None"),
+        (lambda x: x == 1, DTypeError, r"compare their \.numpy"),
+        (lambda x: x != np.ones((2, 3)), DTypeError, r"compare their \.numpy"),
+    ],
+)
+def test_what_a_tensor_refuses(what, error, text):
+    with pytest.raises(error, match=text):
+        what(leaf([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]))
+
+
+def test_a_tensor_equals_itself_alone():
+    x, y = leaf(1.0), leaf(1.0)
+    assert x == x
+    assert x != None  # noqa: E711 - `grad == None` is what many write
+    assert x not in ([], "x")
+    assert {x: 1, y: 2}[y] == 2
+
+
+def test_overflow_is_infinity_without_a_warning():
+    x = Tensor(np.ones(2, np.float32), requires_grad=True)
+    x.sum().backward(1e300)
+    assert np.isinf(x.grad.numpy()).all()
+    with minicnn.no_grad():
+        x[0] = 1e300
+    assert np.isinf(x.numpy()).tolist() == [True, False]
+
+
+def test_a_loss_is_formatted_like_a_number():
+    assert f"{Tensor(1.25):.1f} {Tensor(2.0)}" == "1.2 Tensor(2., dtype=float32)"

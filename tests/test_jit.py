@@ -306,12 +306,31 @@ print(os.waitpid(pid, 0)[1], total())
     assert child(code) == "0 9.0"
 
 
-@pytest.mark.parametrize("bad", [0, -1, 1.0, "2", None, True])
+@pytest.mark.parametrize("bad", [0, -1, 1.0, "2", None, True, 10**9])
 def test_the_number_of_threads_is_a_positive_integer(bad):
     before = jit.get_num_threads()
-    with pytest.raises(ValueError, match="set_num_threads: n must be an integer >= 1, got"):
+    with pytest.raises(ValueError, match=r"set_num_threads: n must be an integer in 1 \.\. 1024, got"):
         jit.set_num_threads(bad)
     assert jit.get_num_threads() == before
+
+
+def test_the_number_of_threads_may_be_numpys(threads):
+    threads(np.int64(3))
+    assert jit.get_num_threads() == 3
+
+
+def test_without_the_compiler_the_reference_kernels_run_and_the_fast_ones_say_why_not(child):
+    code = """
+import numpy as np, minicnn
+with minicnn.using_kernels("reference"):
+    print(minicnn.functional.relu(np.float32([-1, 2])).numpy())
+try:
+    minicnn.functional.relu(np.float32([-1, 2]))
+except RuntimeError as error:
+    print(error)
+"""
+    answer = child(code, NUMBA_DISABLE_JIT="1")
+    assert answer.startswith("[0. 2.]\nthe fast kernels need Numba's compiler, which NUMBA_DISABLE_JIT switches off")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 import minicnn
 from minicnn import nn
-from minicnn.errors import DTypeError, GraphError, OptionError, ShapeError, StateError
+from minicnn.errors import DTypeError, GraphError, OptionError, OutOfRangeError, ShapeError, StateError
 
 
 def net() -> nn.Sequential:
@@ -344,3 +344,17 @@ def test_sequential_finds_stages_by_place_name_and_slice():
 def test_sequential_refuses_bad_stages(stages, text):
     with pytest.raises(OptionError, match=text):
         nn.Sequential(stages)
+
+
+def test_flags_are_flags_and_states_are_mappings():
+    net = nn.Sequential(nn.Linear(2, 2))
+    with pytest.raises(OptionError, match="train: mode must be True or False, got 'no'"):
+        net.train("no")
+    with pytest.raises(OptionError, match="Linear: bias must be True or False, got 'no'"):
+        nn.Linear(2, 2, bias="no")
+    with pytest.raises(OptionError, match="MaxPool2d: ceil_mode must be True or False, got 1"):
+        nn.MaxPool2d(2, ceil_mode=1)
+    with pytest.raises(StateError, match="load_state_dict: state must map names to arrays, got NoneType"):
+        net.load_state_dict(None)
+    with pytest.raises(OutOfRangeError, match=r"Sequential: stage must lie in 0 \.\. 0 \(or be negative\), got 5"):
+        net[5]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor
-from minicnn.errors import OptionError, StateError
+from minicnn.errors import OptionError, ShapeError, StateError
 from minicnn.train import SGD, Adam, AdamW, Optimizer, RMSprop
 
 START = [0.5, -1.25, 2.0, 0.0]
@@ -200,3 +200,33 @@ def test_a_formula_of_ones_own_is_five_lines():
 
     p = Tensor(np.zeros(3), requires_grad=True)
     assert run(SignDescent([p], lr=0.5), p, [[3.0, -7.0, 0.0]]).tolist() == [-0.5, 0.5, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("params", "options", "text"),
+    [
+        (None, {}, "SGD: params must be Tensors or groups of them, got None"),
+        ([{"lr": 0.1}], {}, 'SGD: a group must be a dict with "params"'),
+        ([Tensor([1.0])], {"lr": "fast"}, "SGD: lr must be > 0 and finite, got 'fast'"),
+        ([Tensor([1.0])], {"lr": True}, "SGD: lr must be > 0 and finite, got True"),
+        ([Tensor([1.0])], {"momentum": (0.9,)}, "SGD: momentum must be"),
+    ],
+)
+def test_what_is_no_parameter_or_number_is_refused(params, options, text):
+    with pytest.raises(OptionError, match=text):
+        SGD(params, **{"lr": 0.1, **options})
+
+
+def test_betas_are_two():
+    with pytest.raises(OptionError, match=r"Adam: betas must be in 0 <= beta < 1, both, got 0\.9"):
+        Adam([Tensor([1.0])], lr=0.1, betas=0.9)
+
+
+@pytest.mark.parametrize("grad", [np.ones(2, np.float32), Tensor([1.0, 1.0, 1.0]), 3])
+def test_a_gradient_that_is_none_is_refused(grad):
+    p = Tensor([1.0, 1.0], requires_grad=True)
+    p.grad = grad
+    with pytest.raises(ShapeError, match=r"SGD: .grad must be a Tensor of its parameter's shape \(2,\), got"):
+        SGD([p], lr=0.1).step()
+    with pytest.raises(StateError, match="SGD: the state must be a mapping of names to arrays, got NoneType"):
+        SGD([p], lr=0.1).load_state_dict(None)

@@ -116,24 +116,20 @@ def _read(path: str | Path) -> Grey:
 
 def _grey(picture: Any) -> Grey:
     if picture.mode == "F" or picture.mode.startswith("I"):  # 16 bits and more, of which convert("L") cuts off the rest
-        values = np.nan_to_num(np.array(picture, np.float32), posinf=0.0, neginf=0.0)
-        values -= min(values.min(), 0)
-        return _shrunk(values / np.float32(max(values.max(), 1e-30)))
+        values = np.nan_to_num(np.asarray(picture, np.float32), posinf=0.0, neginf=0.0)
+        values = values - min(values.min(), 0)
+        return _shrunk(np.asarray(values / max(values.max(), 1e-30), np.float32))
     if not picture.has_transparency_data:
-        return _shrunk(_bytes(picture))
+        return _shrunk(np.asarray(picture.convert("L"), np.float32) / np.float32(255))
     layer = picture.convert("RGBA")
     for paper in ("white", "black"):
         ground = layer.copy()
         ground.paste(paper, (0, 0, *layer.size))
         ground.alpha_composite(layer)
-        grey = _shrunk(_bytes(ground))
+        grey = _shrunk(np.asarray(ground.convert("L"), np.float32) / np.float32(255))
         if np.ptp(grey) >= LEAST_CONTRAST:
             break
     return grey
-
-
-def _bytes(picture: Any) -> Grey:
-    return np.asarray(picture.convert("L"), np.float32) / np.float32(255)
 
 
 def _shrunk(grey: Grey) -> Grey:

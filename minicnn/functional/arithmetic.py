@@ -28,7 +28,7 @@ quietly = np.errstate(all="ignore")
 
 def _operands(op: str, a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
     """Two tensors of one dtype that broadcast."""
-    x, y = check.tensor(op, "a", _like(a, b)), check.tensor(op, "b", _like(b, a))
+    x, y = check.tensor(op, "a", _like(op, a, b)), check.tensor(op, "b", _like(op, b, a))
     check.same_dtype(op, a=x, b=y)
     try:
         np.broadcast_shapes(x.shape, y.shape)
@@ -37,10 +37,17 @@ def _operands(op: str, a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def _like(value: Operand, other: Operand) -> Any:
+def _like(op: str, value: Operand, other: Operand) -> Any:
     """Give a number the dtype of the other operand; NumPy's scalars are numbers, so np.sqrt(2) * x stays float32."""
     is_number = isinstance(value, (int, float, np.integer, np.floating))
-    return np.asarray(value, dtype=other.dtype) if is_number and isinstance(other, (Tensor, np.ndarray)) else value
+    if not is_number or not isinstance(other, (Tensor, np.ndarray)):
+        return value
+    try:
+        return np.asarray(value, dtype=other.dtype)
+    except OverflowError:
+        raise OptionError(
+            f"{op}: a number must fit into {other.dtype}, got an integer of {len(str(value))} digits"
+        ) from None
 
 
 def _summed_to(shape: tuple[int, ...]) -> Gradient:
@@ -364,9 +371,12 @@ def astype(input: Input, dtype: DTypeLike) -> Tensor:
     dtype('float32')
     """
     x = check.numbers("astype", "input", input)
-    wanted = np.dtype(dtype)
-    if wanted not in FLOATS:
-        raise DTypeError(f"astype: dtype must be float32 or float64, got {wanted}")
+    try:
+        wanted = None if dtype is None else np.dtype(dtype).newbyteorder("=")  # None is float64 to NumPy
+    except (TypeError, ValueError):
+        wanted = None
+    if wanted is None or wanted not in FLOATS:
+        raise DTypeError(f"astype: dtype must be float32 or float64, got {wanted or repr(dtype)}")
     own = x.dtype
     return record("astype", x.array.astype(wanted), (x, lambda grad_out: grad_out.astype(own)))
 
@@ -422,10 +432,11 @@ def mean(input: Input, dim: Dims = None, *, keepdims: bool = False) -> Tensor:
 @quietly
 def _reduce(op: str, input: Input, dim: Dims, keepdims: bool, divisor: Callable[[int], int]) -> Tensor:
     x = check.tensor(op, "input", input)
-    dims = range(x.ndim) if dim is None else dim if isinstance(dim, tuple) else (dim,)
+    dims = range(x.ndim) if dim is None else dim if isinstance(dim, (tuple, list)) else (dim,)
     axes = tuple(check.axis(op, "dim", d, x.ndim) for d in dims)
     if len(set(axes)) < len(axes):
         raise OptionError(f"{op}: dim must name each axis once, got {dim}")
+    keepdims = check.flag(op, "keepdims", keepdims)
     shape = x.shape
     kept = tuple(1 if i in axes else size for i, size in enumerate(shape))
     parts = divisor(math.prod(shape[i] for i in axes))

@@ -60,9 +60,10 @@ def avg_pool2d(
     """
     op = "avg_pool2d"
     x = check.images(op, input)
+    counts_pad = check.flag(op, "count_include_pad", count_include_pad)
     kernel, steps, pads, _, out_hw = check.pool(op, x, kernel_size, stride, padding, 1, ceil_mode)
 
     k, shape = twin(op), x.shape
-    window = {"kernel": kernel, "stride": steps, "padding": pads, "count_include_pad": bool(count_include_pad)}
+    window = {"kernel": kernel, "stride": steps, "padding": pads, "count_include_pad": counts_pad}
     out = k.avg_pool2d_forward(x.array, out_hw=out_hw, **window)
     return record(op, out, (x, lambda grad_out: k.avg_pool2d_grad_input(grad_out, input_shape=shape, **window)))

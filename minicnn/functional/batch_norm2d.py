@@ -83,6 +83,7 @@ def batch_norm2d(
     share, eps = check.number(op, "momentum", momentum, 0, 1), check.number(op, "eps", eps, 0)
     w = None if weight is None else check.tensor(op, "weight", weight)
     b = None if bias is None else check.tensor(op, "bias", bias)
+    training, unbiased = check.flag(op, "training", training), check.flag(op, "unbiased", unbiased)
     old_mean, old_var = _running(op, running_mean, running_var, training)
     vectors = {"weight": w, "bias": b, "running_mean": old_mean, "running_var": old_var}
     check.same_dtype(op, input=x, **vectors)

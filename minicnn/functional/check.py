@@ -127,9 +127,14 @@ def integer(op: str, name: str, value: Any, least: int) -> int:
     return number
 
 
+def is_sequence(value: Any) -> bool:
+    """Whether an option came as several numbers: a NumPy array of no axes is a number."""
+    return isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
 def pair(op: str, name: str, value: Any, least: int = 1) -> Pair:
     """Accept one integer for both axes, or two: (vertical, horizontal)."""
-    if isinstance(value, (tuple, list, np.ndarray)):
+    if is_sequence(value):
         if len(value) != 2:
             raise OptionError(f"{op}: {name} must be an integer or a pair (vertical, horizontal), got {value!r}")
         return integer(op, name, value[0], least), integer(op, name, value[1], least)
@@ -141,21 +146,34 @@ def number(op: str, name: str, value: Any, low: float = -math.inf, high: float =
     """Accept a real number in ``low <= value <= high`` (NaN is in no range)."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise OptionError(f"{op}: {name} must be a number, got {value!r}")
-    if not low <= value <= high or math.isinf(value):
+    try:
+        real = float(value)
+    except OverflowError:  # an integer of more than 300 digits
+        real = math.inf
+    if not low <= real <= high or math.isinf(real):
         raise OptionError(f"{op}: {name} must be a finite number in {low} .. {high}, got {value!r}")
-    return float(value)
+    return real
+
+
+def flag(op: str, name: str, value: Any) -> bool:
+    """Accept True or False (NumPy's too): ``"no"`` and 0.5 would count as True."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise OptionError(f"{op}: {name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def choice(op: str, name: str, value: Any, known: tuple[str, ...]) -> str:
     """Accept one of the names in ``known``."""
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise OptionError(f"{op}: {name} must be one of {', '.join(map(repr, known))}, got {value!r}")
     return str(value)
 
 
 def axis(op: str, name: str, value: Any, ndim: int) -> int:
     """Accept an axis ``-ndim .. ndim-1``; return it counted from the front."""
-    number = integer(op, name, value, -(2**31)) if not isinstance(value, int) else value
+    if ndim == 0:
+        raise OptionError(f"{op}: {name} must lie in the array's axes, and a single number has none, got {value!r}")
+    number = value if type(value) is int else integer(op, name, value, -(2**31))
     if not -ndim <= number < ndim:
         raise OptionError(f"{op}: {name} must lie in {-ndim} .. {ndim - 1}, got {number}")
     return number % ndim
@@ -240,6 +258,8 @@ def pool(
 ) -> tuple[Pair, Pair, Pads, Pair, Pair]:
     """Resolve a pool's options: kernel, stride, padding, dilation, (H_out, W_out)."""
     kernel = pair(op, "kernel_size", kernel_size)
-    answer = window(op, x, kernel, kernel if stride is None else stride, padding_, dilation, bool(ceil_mode))
+    answer = window(
+        op, x, kernel, kernel if stride is None else stride, padding_, dilation, flag(op, "ceil_mode", ceil_mode)
+    )
     half_window(op, answer[1], kernel, answer[2])
     return kernel, *answer

@@ -115,7 +115,10 @@ def _channels_out(op: str, x: Tensor, w: Tensor, groups: int) -> int:
 
 
 def _connections(op: str, table: Any, x: Tensor, w: Tensor, groups: int) -> Array:
-    marks = np.asarray(table)
+    try:
+        marks = np.asarray(table)
+    except ValueError as error:
+        raise ShapeError(f"{op}: table must be rectangular, (C_out, C_in), got {error}") from None
     if marks.dtype != np.bool_:
         raise DTypeError(f"{op}: table must be a bool array (C_out, C_in), got dtype {marks.dtype}")
     if marks.ndim != 2 or marks.shape[1] != x.shape[1] or marks.shape[0] < 1:

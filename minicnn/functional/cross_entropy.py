@@ -106,6 +106,7 @@ def cross_entropy(
     return record(op, out, (x, grad_input))
 
 
+@np.errstate(all="ignore")
 def _shares(
     op: str, x: Tensor, target: Any, class_weight: Array, ignore_index: int, smoothing: float
 ) -> tuple[Array, float]:

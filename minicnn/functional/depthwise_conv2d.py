@@ -55,11 +55,11 @@ def depthwise_conv2d(
     >>> import minicnn.functional as F
     >>> image = np.arange(8.0).reshape(1, 2, 2, 2)
     >>> F.depthwise_conv2d(image, np.array([[[[1.0, 1.0]]], [[[0.0, 1.0]]]])).numpy()
-    array([[[[ 1.],
-             [ 5.]],
+    array([[[[1.],
+             [5.]],
     <BLANKLINE>
-            [[ 5.],
-             [ 7.]]]])
+            [[5.],
+             [7.]]]])
     """
     op = "depthwise_conv2d"
     x, w = check.images(op, input), check.tensor(op, "weight", weight)

@@ -105,7 +105,7 @@ def _dropout(op: str, x: Tensor, share: int, p: float, training: bool, seed: int
     p = check.number(op, "p", p, 0, 1)
     if (seed is None) != (step is None):
         raise OptionError(f"{op}: seed and step must be given together, got seed={seed}, step={step}")
-    if not training:
+    if not check.flag(op, "training", training):
         return x
     if seed is None:
         seed, step = random.next_stream()

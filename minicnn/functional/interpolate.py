@@ -61,6 +61,7 @@ def interpolate(
     op = "interpolate"
     x = check.images(op, input)
     how = check.choice(op, "mode", mode, ("nearest", "bilinear"))
+    align_corners = check.flag(op, "align_corners", align_corners)
     if align_corners and how == "nearest":
         raise OptionError(f'{op}: align_corners is for mode="bilinear" alone, got mode={mode!r}')
     if (size is None) == (scale_factor is None):
@@ -87,6 +88,6 @@ def interpolate(
     steps = [geometry.resize_step(hw[a], out_hw[a], scales[a], how, align_corners) for a in (0, 1)]
 
     k, shape = twin(op), x.shape
-    how_to = {"steps": steps, "mode": how, "align_corners": bool(align_corners)}
+    how_to = {"steps": steps, "mode": how, "align_corners": align_corners}
     out = k.interpolate_forward(x.array, out_hw=out_hw, **how_to)
     return record(op, out, (x, lambda grad_out: k.interpolate_grad_input(grad_out, input_shape=shape, **how_to)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minicnn.autograd import Tensor, record
 from minicnn.errors import OptionError
 from minicnn.functional import check
@@ -51,8 +53,9 @@ def local_response_norm(
     op = "local_response_norm"
     x = check.images(op, input)
     channels = check.integer(op, "size", size, 1)
+    most = float(np.finfo(x.dtype).max)
     strength, exponent, offset = (
-        check.number(op, name, value, 0) for name, value in (("alpha", alpha), ("beta", beta), ("k", k))
+        check.number(op, name, value, 0, most) for name, value in (("alpha", alpha), ("beta", beta), ("k", k))
     )
     if offset == 0:
         raise OptionError(f"{op}: k must be > 0, got {k!r}")

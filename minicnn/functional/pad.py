@@ -53,7 +53,7 @@ def pad(input: Input, pad: Sequence[int], mode: str = "constant", value: float =
     """
     op = "pad"
     x = check.images(op, input)
-    if not isinstance(pad, (tuple, list, np.ndarray)) or len(pad) != 4:
+    if not check.is_sequence(pad) or len(pad) != 4:
         raise OptionError(f"{op}: pad must be four integers (left, right, top, bottom), got {pad!r}")
     left, right, top, bottom = (check.integer(op, "pad", side, 0) for side in pad)
     how = check.choice(op, "mode", mode, ("constant", "reflect", "replicate"))

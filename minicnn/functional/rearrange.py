@@ -207,10 +207,10 @@ def getitem(input: Input, index: Any) -> Tensor:
     array([2., 4.])
     """
     x = check.numbers("getitem", "input", input)
-    where = _index(index)
     try:
+        where = _index(index)
         out = np.array(x.array[where], order="C")
-    except IndexError as error:
+    except (IndexError, TypeError, ValueError, OverflowError) as error:
         raise OutOfRangeError(f"getitem: the index must fit the shape {x.shape}, got {error}") from None
     shape = x.shape
     may_repeat = any(isinstance(part, np.ndarray) for part in (where if isinstance(where, tuple) else (where,)))

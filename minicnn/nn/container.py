@@ -7,7 +7,7 @@ from typing import Any
 
 import minicnn.functional as F
 from minicnn.autograd import Tensor
-from minicnn.errors import OptionError, nearest
+from minicnn.errors import OptionError, OutOfRangeError, nearest
 from minicnn.functional.check import Input
 from minicnn.nn.module import Module
 
@@ -54,7 +54,11 @@ class Sequential(Module):
                 known = ", ".join(stages) or "none"
                 raise OptionError(f"Sequential: stage must be one of {known}, got {stage!r}{nearest(stage, stages)}")
             return stages[stage]
-        return list(stages.values())[stage]
+        try:
+            return list(stages.values())[stage]
+        except IndexError:
+            last = len(stages) - 1
+            raise OutOfRangeError(f"Sequential: stage must lie in 0 .. {last} (or be negative), got {stage}") from None
 
     def forward(self, input: Any) -> Any:
         for module in self.children():

@@ -48,7 +48,11 @@ class _Convolution(Module):
 
     def _set_weight(self, shape: tuple[int, ...], bias: bool, fan_in: Any = None) -> None:
         self.weight = Parameter(init.he_2015(shape, random.generator("init"), fan_in=fan_in))
-        self.bias = Parameter(np.zeros(self.out_channels, np.float32)) if bias else None
+        self.bias = (
+            Parameter(np.zeros(self.out_channels, np.float32))
+            if check.flag(type(self).__name__, "bias", bias)
+            else None
+        )
 
 
 class Conv2d(_Convolution):

@@ -43,7 +43,7 @@ class Linear(Module):
         self.in_features = check.integer("Linear", "in_features", in_features, 1)
         self.out_features = check.integer("Linear", "out_features", out_features, 1)
         self.weight = Parameter(init.he_2015((out_features, in_features), random.generator("init")))
-        self.bias = Parameter(np.zeros(out_features, np.float32)) if bias else None
+        self.bias = Parameter(np.zeros(out_features, np.float32)) if check.flag("Linear", "bias", bias) else None
 
     def forward(self, input: Input) -> Tensor:
         return F.linear(input, self.weight, self.bias)

@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from minicnn.autograd import FLOATS, Array, Tensor
 from minicnn.errors import DTypeError, MiniCNNError, OptionError, StateError
+from minicnn.functional import check
 from minicnn.nn.parameter import Buffer, Parameter
 
 Found = TypeVar("Found")
@@ -162,8 +163,9 @@ class Module:
 
     def train(self, mode: bool = True) -> Self:
         """Switch dropout and batch normalisation to training (or, with False, to inference)."""
+        training = check.flag("train", "mode", mode)
         for module in self.modules():
-            module.training = bool(mode)
+            module.training = training
         return self
 
     def eval(self) -> Self:
@@ -251,6 +253,8 @@ class Module:
             If ``strict`` and an entry is missing, unexpected, or of another shape or dtype. The message lists
             every one of them, with the nearest name.
         """
+        if not isinstance(state, Mapping):
+            raise StateError(f"load_state_dict: state must map names to arrays, got {type(state).__name__}")
         own = self._state()
         given = {name: value.array if isinstance(value, Tensor) else value for name, value in state.items()}
         report = LoadReport.of(own, given)

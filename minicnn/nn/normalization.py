@@ -40,7 +40,7 @@ class BatchNorm2d(Module):
         self.num_features = check.integer("BatchNorm2d", "num_features", num_features, 1)
         self.eps = check.number("BatchNorm2d", "eps", eps, 0.0)
         self.momentum = check.number("BatchNorm2d", "momentum", momentum, 0.0, 1.0)
-        self.unbiased = bool(unbiased)
+        self.unbiased = check.flag("BatchNorm2d", "unbiased", unbiased)
         self.weight = Parameter(np.ones(num_features, np.float32))
         self.bias = Parameter(np.zeros(num_features, np.float32))
         self.running_mean = Buffer(np.zeros(num_features, np.float32))

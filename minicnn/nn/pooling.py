@@ -24,7 +24,7 @@ class _Pool(Module):
         self.kernel_size = check.pair(op, "kernel_size", kernel_size)
         self.stride = None if stride is None else check.pair(op, "stride", stride)
         self.dilation = check.pair(op, "dilation", dilation)
-        self.ceil_mode = bool(ceil_mode)
+        self.ceil_mode = check.flag(type(self).__name__, "ceil_mode", ceil_mode)
         pads = check.padding(op, padding, (1, 1), self.kernel_size, self.stride or self.kernel_size, self.dilation)
         check.half_window(op, pads, self.kernel_size, self.dilation)
         self.padding = padding  # "same" is resolved when the size of the image is known
@@ -75,7 +75,7 @@ class AvgPool2d(_Pool):
         count_include_pad: bool = True,
     ) -> None:
         self._set_window(kernel_size, stride, padding, 1, ceil_mode)
-        self.count_include_pad = bool(count_include_pad)
+        self.count_include_pad = check.flag("AvgPool2d", "count_include_pad", count_include_pad)
 
     def forward(self, input: Input) -> Tensor:
         return F.avg_pool2d(

@@ -18,7 +18,7 @@ import numpy as np
 from minicnn import data, models, random
 from minicnn.autograd import Array, no_grad
 from minicnn.data.loader import Transform
-from minicnn.errors import LoadError, OptionError, nearest
+from minicnn.errors import LoadError, OptionError, SaveError, nearest
 from minicnn.inspect.pictures import draw_confusion, draw_curves
 from minicnn.train.callback import Callback, Run
 from minicnn.train.checkpoint import write_atomically
@@ -113,8 +113,6 @@ def make_plan(
         schedule = {"name": "Cosine", "epochs": epochs}
     if lr is not None:
         rule["lr"] = lr
-    if schedule is not None and "epochs" in schedule:  # which falls to its end in the epochs that there are
-        schedule = {**schedule, "epochs": epochs}
     return Plan(
         model={"name": name, "form": chosen.name, **recipe.get("model", {})},
         data=dataset,
@@ -122,9 +120,14 @@ def make_plan(
         epochs=epochs,
         batch_size=recipe["batch_size"] if batch_size is None else batch_size,
         optimizer=rule,
-        schedule=schedule,
+        schedule=stretched(schedule, epochs),
         seed=seed,
     )
+
+
+def stretched(schedule: dict[str, Any] | None, epochs: int) -> dict[str, Any] | None:
+    """Let a schedule that falls to its end in a number of epochs do so in this one."""
+    return {**schedule, "epochs": epochs} if schedule is not None and "epochs" in schedule else schedule
 
 
 class _Records(Callback):
@@ -141,7 +144,12 @@ class _Records(Callback):
 
 
 def run_plan(
-    plan: Plan, out: str | Path, *, resume: bool = False, progress: bool = True
+    plan: Plan,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    started: Callable[[str], None] = lambda message: None,
 ) -> tuple[History, Evaluation, data.ArrayDataset]:
     """Train, test, and write the folder: checkpoint, config.json, history.csv, curves.png, confusion.png.
 
@@ -154,6 +162,8 @@ def run_plan(
         Go on from the folder's checkpoint.
     progress : bool
         Show a bar for each epoch.
+    started : function
+        Is told what begins, once all choices are known to be sound.
 
     Returns
     -------
@@ -176,9 +186,13 @@ def run_plan(
     schedule = make_schedule(plan.schedule)
     batches = data.Loader(training, plan.batch_size, shuffle=True, seed=plan.seed, transform=chosen.transform)
     held_out = data.Loader(test, 500)
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / CONFIG, (json.dumps(asdict(plan), indent=2) + "\n").encode())
     title = f"{plan.model['name']} ({plan.model['form']}) on {plan.data}"
+    started(f"Training {title} into {out}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SaveError(f"{out}: cannot be made: {error.strerror}") from error
+    write_atomically(out / CONFIG, (json.dumps(asdict(plan), indent=2) + "\n").encode())
     history = fit(
         model, batches, optimizer=optimizer, schedule=schedule, epochs=plan.epochs, validation=held_out, out=out,
         resume=resume, progress=progress, callbacks=[_Records(out, title)],

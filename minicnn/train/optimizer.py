@@ -17,11 +17,15 @@ from typing import Any
 import numpy as np
 
 from minicnn.autograd import Array, Tensor
-from minicnn.errors import OptionError, StateError
+from minicnn.errors import OptionError, ShapeError, StateError
 from minicnn.nn import Module
 
 Loss = Callable[[Tensor, Array], Tensor]
 Parameters = Iterable[Tensor] | Iterable[Mapping[str, Any]]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def _natural(value: float) -> bool:
@@ -71,10 +75,15 @@ class Optimizer:
     def __init__(self, params: Parameters, slots: Sequence[str], **options: Any) -> None:
         self.name = type(self).__name__
         self.factor, self.steps = 1.0, 0
-        given = list(params)
+        try:
+            given = list(params)
+        except TypeError:
+            raise OptionError(f"{self.name}: params must be Tensors or groups of them, got {params!r}") from None
         self.groups: list[dict[str, Any]] = []
         for item in given if given and isinstance(given[0], Mapping) else [{"params": given}]:
-            group = {**options, **item, "params": list(item["params"])}  # type: ignore[dict-item,index]
+            if not isinstance(item, Mapping) or "params" not in item:
+                raise OptionError(f'{self.name}: a group must be a dict with "params", got {item!r}')
+            group = {**options, **item, "params": list(item["params"])}
             if unknown := set(group) - set(options) - {"params"}:
                 raise OptionError(f"{self.name}: a group has no option {', '.join(sorted(unknown))}")
             self._check(group)
@@ -90,7 +99,11 @@ class Optimizer:
     def _check(self, group: Mapping[str, Any]) -> None:
         """Refuse options out of range; a subclass may add rules of its own."""
         for name, (rule, holds) in RULES.items():
-            if name in group and not all(holds(value) for value in np.atleast_1d(group[name])):
+            if name not in group:
+                continue
+            values = group[name] if name == "betas" else (group[name],)
+            is_legal = isinstance(values, (tuple, list)) and len(values) == (2 if name == "betas" else 1)
+            if not is_legal or not all(_is_number(value) and holds(value) for value in values):
                 raise OptionError(f"{self.name}: {name} must be {rule}, got {group[name]!r}")
 
     def step(self) -> None:
@@ -102,6 +115,11 @@ class Optimizer:
             for p in group["params"]:
                 kept = next(slots)
                 if p.grad is not None:
+                    if not isinstance(p.grad, Tensor) or p.grad.shape != p.shape:
+                        raise ShapeError(
+                            f"{self.name}: .grad must be a Tensor of its parameter's shape {p.shape}, "
+                            f"got {type(p.grad).__name__} of shape {np.shape(p.grad)}"
+                        )
                     with p.changing() as values:
                         self._update(values, p.grad.array, kept, lr, group)
 
@@ -143,9 +161,11 @@ class Optimizer:
         StateError
             If it was made by another formula or for other parameters; nothing is changed then.
         """
+        if not isinstance(state, Mapping):
+            raise StateError(f"{self.name}: the state must be a mapping of names to arrays, got {type(state).__name__}")
         mine = self.state_dict()
         wrong = sorted(set(mine) ^ set(state))
-        wrong += [name for name in set(mine) & set(state) if mine[name].shape != state[name].shape]
+        wrong += [name for name in set(mine) & set(state) if mine[name].shape != np.shape(state[name])]
         if wrong:
             raise StateError(f"{self.name}: the state is of another optimiser or network, it differs in {wrong}")
         self.steps, self.factor = int(state["steps"]), float(state["factor"])

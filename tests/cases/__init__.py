@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minicnn.functional as F
-from minicnn.errors import DTypeError, ShapeError
+from minicnn.errors import DTypeError, OptionError, ShapeError
 
 
 class Call(NamedTuple):
@@ -158,6 +158,7 @@ def refused_operands(op: str) -> list[Refused]:
             {"a": a, "b": a.astype(np.float32)}, DTypeError, rf"{op}: all arrays must have one dtype, got a float64, b"
         ),
         Refused({"a": a, "b": a.astype(int)}, DTypeError, rf"{op}: b must be float32 or float64, got int64"),
+        Refused({"a": a, "b": 10**400}, OptionError, rf"{op}: a number must fit into float64, got .* of 401 digits"),
         Refused({"a": a, "b": "1"}, DTypeError, rf"{op}: b must be a Tensor or a NumPy array, got str"),
         Refused({"a": 1.0, "b": 2.0}, DTypeError, rf"{op}: a must be a Tensor or a NumPy array, got float"),
         Refused({"a": None, "b": a}, DTypeError, rf"{op}: a must be a Tensor or a NumPy array, got NoneType"),

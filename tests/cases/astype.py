@@ -31,7 +31,7 @@ CASE = Case(
     refused=[
         Refused({"input": A, "dtype": np.float16}, DTypeError, r"dtype must be float32 or float64, got float16"),
         Refused({"input": A, "dtype": np.int64}, DTypeError, r"dtype must be float32 or float64, got int64"),
-        Refused({"input": A.astype(int), "dtype": np.float32}, DTypeError, r"input must be float32 or float64"),
+        Refused({"input": A.astype(complex), "dtype": np.float32}, DTypeError, r"input must be float32 or float64"),
     ],
     linear_in=("input",),
     batched=(),

@@ -48,6 +48,9 @@ CASE = Case(
         ),
     ],
     refused=[
+        Refused(
+            {"input": IMAGE, "kernel_size": 2, "count_include_pad": 1}, OptionError, r"must be True or False, got 1"
+        ),
         Refused({"input": IMAGE[0], "kernel_size": 2}, ShapeError, r"avg_pool2d: input must have 4 axes .*\(1, 3, 3\)"),
         Refused({"input": IMAGE, "kernel_size": 4}, ShapeError, r"avg_pool2d: the window must fit .*H=3"),
         Refused({"input": IMAGE, "kernel_size": 0}, OptionError, r"kernel_size must be >= 1.*got 0"),

@@ -50,6 +50,7 @@ CASE = Case(
         (Call({"input": 0 * X + 7}, {"training": True}), 0 * X),
     ],
     refused=[
+        Refused({"input": X, "training": "no"}, OptionError, r"training must be True or False, got 'no'"),
         Refused(
             {"input": X[..., :1], "training": True},
             ShapeError,

@@ -63,6 +63,10 @@ CASE = Case(
         ),
     ],
     refused=[
+        Refused({"input": X, "weight": W, "stride": np.array("2")}, OptionError, r"stride must be an integer"),
+        Refused(
+            {"input": X, "weight": W[0], "table": [[True], [True, False]]}, ShapeError, r"table must be rectangular"
+        ),
         Refused(
             {"input": X, "weight": W[0]}, ShapeError, r"weight must be \(C_out, C_in // groups, KH, KW\).*\(1, 2, 2\)"
         ),

@@ -31,6 +31,7 @@ CASE = Case(
         (Call({"input": X * np.nan}, {"p": 0.5, "seed": 0, "step": 0}), [[np.nan, 0, 0]]),
     ],
     refused=[
+        Refused({"input": X, "training": np.ones(2)}, OptionError, r"training must be True or False"),
         Refused({"input": X.astype(np.float16)}, DTypeError, r"dropout: input must be float32 or float64, got float16"),
         Refused({"input": X, "p": 1.5}, OptionError, r"dropout: p must be a finite number in 0 \.\. 1, got 1.5"),
         Refused({"input": X, "p": -0.1}, OptionError, r"got -0.1"),

@@ -29,6 +29,9 @@ CASE = Case(
         (Call({"input": A}, {"index": []}), np.zeros((0, 3))),
     ],
     refused=[
+        Refused({"input": A, "index": slice(None, None, 0)}, OutOfRangeError, r"slice step cannot be zero"),
+        Refused({"input": A, "index": [[0], [0, 1]]}, OutOfRangeError, r"must fit the shape \(2, 3\)"),
+        Refused({"input": A, "index": np.uint64(2**63)}, OutOfRangeError, r"must fit the shape \(2, 3\)"),
         Refused(
             {"input": A, "index": 2}, OutOfRangeError, r"must fit the shape \(2, 3\), got index 2 is out of bounds"
         ),

@@ -55,6 +55,7 @@ CASE = Case(
         ),
     ],
     refused=[
+        Refused({"input": ROW, "size": 2, "align_corners": "no"}, OptionError, r"align_corners must be True or False"),
         Refused({"input": ROW[0], "size": 2}, ShapeError, r"interpolate: input must have 4 axes .*\(1, 1, 4\)"),
         Refused({"input": ROW}, OptionError, r"exactly one of size and scale_factor .*size=None and scale_factor=None"),
         Refused({"input": ROW, "size": 2, "scale_factor": 2}, OptionError, r"exactly one .*size=2 and scale_factor=2"),

@@ -47,6 +47,10 @@ CASE = Case(
         (Call({"input": FOUR}, {"size": 99, **ONES, "form": "sum"}), FOUR / 31),
     ],
     refused=[
+        Refused({"input": FOUR, "size": 5, "k": 10**400}, OptionError, r"k must be a finite number"),
+        Refused(
+            {"input": FOUR.astype(np.float32), "size": 5, "alpha": 1e300}, OptionError, r"alpha must be .*got 1e\+300"
+        ),
         Refused({"input": FOUR[0], "size": 5}, ShapeError, r"local_response_norm: input must have 4 axes"),
         Refused({"input": FOUR, "size": 0}, OptionError, r"size must be >= 1.*got 0"),
         Refused({"input": FOUR, "size": 5.0}, OptionError, r"size must be an integer, got 5.0"),

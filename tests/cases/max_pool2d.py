@@ -31,6 +31,8 @@ CASE = Case(
         (Call({"input": IMAGE[..., :1, :1]}, {"kernel_size": 2, "dilation": 2, "padding": 1}), [[[[-np.inf]]]]),
     ],
     refused=[
+        Refused({"input": IMAGE, "kernel_size": np.array("2")}, OptionError, r"kernel_size must be an integer"),
+        Refused({"input": IMAGE, "kernel_size": 2, "ceil_mode": "no"}, OptionError, r"ceil_mode must be True or False"),
         Refused({"input": IMAGE[0], "kernel_size": 2}, ShapeError, r"max_pool2d: input must have 4 axes .*\(1, 3, 4\)"),
         Refused({"input": IMAGE, "kernel_size": 5}, ShapeError, r"max_pool2d: the window must fit .*H=3"),
         Refused(

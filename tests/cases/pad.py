@@ -38,6 +38,8 @@ CASE = Case(
         ),
     ],
     refused=[
+        Refused({"input": IMAGE, "pad": np.array(1)}, OptionError, r"pad must be four integers .*got array\(1\)"),
+        Refused({"input": IMAGE, "pad": (0, 0, 1, 1), "mode": np.ones(2)}, OptionError, r"mode must be one of"),
         Refused({"input": IMAGE[0], "pad": (1, 1, 1, 1)}, ShapeError, r"pad: input must have 4 axes .*\(1, 2, 3\)"),
         Refused({"input": IMAGE, "pad": (1, 1)}, OptionError, r"pad must be four integers .*got \(1, 1\)"),
         Refused({"input": IMAGE, "pad": 1}, OptionError, r"pad must be four integers .*got 1"),

@@ -28,6 +28,9 @@ CASE = Case(
         (Call({"input": A[:0]}, {"dim": 1}), np.zeros(0)),
     ],
     refused=[
+        Refused({"input": A, "keepdims": "yes"}, OptionError, r"sum: keepdims must be True or False, got 'yes'"),
+        Refused({"input": A, "dim": True}, OptionError, r"sum: dim must be an integer, got True"),
+        Refused({"input": A[0, 0], "dim": 0}, OptionError, r"sum: dim must lie in .* single number has none, got 0"),
         *refused_operand("sum"),
         Refused({"input": A, "dim": 2}, OptionError, r"sum: dim must lie in -2 .. 1, got 2"),
         Refused({"input": A, "dim": (0, -2)}, OptionError, r"sum: dim must name each axis once, got \(0, -2\)"),
