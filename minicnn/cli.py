@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from minicnn import models
 from minicnn.errors import MiniCNNError, OptionError
@@ -34,8 +36,13 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 1 (it failed), 2 (wrong arguments), 130 (Ctrl-C)."""
     arguments = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # the name of a file goes out as it came in, if it is no text
     try:
-        status: int = arguments.run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = cast(Any, _show_warning)
+            status: int = arguments.run(arguments)
+        print(end="", flush=True)  # if nobody reads any more, it shows here and not at Python's very end
     except OptionError as error:
         print(f"minicnn: {error}", file=sys.stderr)
         return 2
@@ -45,10 +52,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MiniCNNError, OSError) as error:
         print(f"minicnn: {error}", file=sys.stderr)
         return 1
+    except MemoryError:
+        print("minicnn: out of memory; a smaller --batch-size needs less", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as stopped:
         print(f"\nminicnn: stopped{f' by {stopped}' if str(stopped) else ''}", file=sys.stderr)
         return INTERRUPTED
     return status
+
+
+def _show_warning(message: Warning | str, *where: Any) -> None:
+    """One line for the user, without the place in our source."""
+    print(f"minicnn: {message}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -157,8 +172,10 @@ def _resumed(arguments: argparse.Namespace) -> tuple[Plan, Path]:
         "--form": (arguments.form, plan.model["form"]),
         "--batch-size": (arguments.batch_size, plan.batch_size),
         "--lr": (arguments.lr, plan.optimizer["lr"]),
+        "--optimizer": (arguments.optimizer and arguments.optimizer.lower(), plan.optimizer["name"].lower()),
         "--seed": (arguments.seed, plan.seed),
         "--data": (arguments.data, plan.data),
+        "--data-dir": (arguments.data_dir and os.path.abspath(arguments.data_dir), plan.data_dir),
         "MODEL": (arguments.model, plan.model["name"]),
     }
     for name, (given, planned) in asked.items():

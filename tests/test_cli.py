@@ -165,11 +165,53 @@ def test_ctrl_c_saves_and_a_resumed_run_ends_the_same(tmp_path):
         np.testing.assert_array_equal(other.model[name], array, err_msg=name)
 
 
-def test_resuming_keeps_the_run_s_own_settings(run):
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [("--seed", 5, "--seed is 0 there, got 5"), ("--optimizer", "sgd", "--optimizer is adam there, got sgd")],
+)
+def test_resuming_keeps_the_run_s_own_settings(run, option, value, text):
     folder, _ = run
-    result = minicnn("train", "lenet5", "--resume", "--out", "runs/lenet5-1", "--seed", 5, cwd=folder)
+    result = minicnn("train", "lenet5", "--resume", "--out", "runs/lenet5-1", option, value, cwd=folder)
     assert result.returncode == 2
-    assert "--seed is 0 there, got 5" in result.stderr
+    assert text in result.stderr
+
+
+@pytest.mark.parametrize("config", ["", "{}", "[1]", "null", '{"model": 3}', '{"data": "letters"}', '{"model": {}}'])
+def test_a_damaged_plan_is_one_clear_line(run, tmp_path, config):
+    folder, _ = run
+    whole = json.loads((folder / "runs/lenet5-1/config.json").read_text())
+    change = json.loads(config or "0")
+    broken = json.dumps({**whole, **change}) if isinstance(change, dict) and change else config
+    (tmp_path / "config.json").write_text(broken)
+    result = minicnn("predict", tmp_path, "a.png", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "config.json: cannot be read as a run's plan" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_name_that_is_no_text(run, tmp_path):
+    folder, _ = run
+    _, test = data.load_digits()
+    name = os.fsdecode(b"seven \xff.png")
+    Image.fromarray(test.images[0]).save(tmp_path / name)
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    result = minicnn(
+        "predict", folder / "runs/lenet5-1", name, "none \udcff.png", cwd=tmp_path, env=strict, errors="surrogateescape"
+    )
+    assert result.stdout.startswith(f"{name}  ")
+    assert result.returncode == 1
+    assert "none \\udcff.png: cannot be read" in result.stderr
+
+
+def test_without_what_the_report_needs_nothing_is_trained(tmp_path):
+    """Better than an error after hours of training."""
+    code = (
+        "import sys; sys.modules['matplotlib'] = None; from minicnn import cli; sys.exit(cli.main(['train', 'lenet5']))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr == "minicnn: the report of a run needs the package matplotlib: pip install 'minicnn[all]'\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_closed_pipe_is_no_disaster(run):
@@ -177,6 +219,9 @@ def test_a_closed_pipe_is_no_disaster(run):
     command = f"{' '.join(MINICNN)} train lenet5 --epochs 1 --out piped 2>&1 | head -n 1"
     result = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=300, check=True)
     assert "Traceback" not in result.stdout
+    silent = f"{' '.join(MINICNN)} info | true"  # the reader has gone before the first line
+    result = subprocess.run(silent, shell=True, cwd=folder, capture_output=True, text=True, timeout=60, check=True)
+    assert result.stderr == ""
 
 
 def test_a_plan_follows_recipe_data_set_and_wishes():

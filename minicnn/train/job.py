@@ -8,6 +8,7 @@ the network's form, and where a data set wants something else, from ``DATASETS``
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from minicnn import data, models, random
 from minicnn.autograd import Array, no_grad
 from minicnn.data.loader import Transform
-from minicnn.errors import LoadError, OptionError, SaveError, nearest
+from minicnn.errors import LoadError, OptionError, SaveError, import_extra, nearest
 from minicnn.inspect.pictures import draw_confusion, draw_curves
 from minicnn.train.callback import Callback, Run
 from minicnn.train.checkpoint import write_atomically
@@ -116,7 +117,7 @@ def make_plan(
     return Plan(
         model={"name": name, "form": chosen.name, **recipe.get("model", {})},
         data=dataset,
-        data_dir=data_dir,
+        data_dir=None if data_dir is None else os.path.abspath(data_dir),  # a run may be resumed from elsewhere
         epochs=epochs,
         batch_size=recipe["batch_size"] if batch_size is None else batch_size,
         optimizer=rule,
@@ -176,6 +177,8 @@ def run_plan(
         If the folder holds a run already and ``resume`` is False, or a choice is out of its range.
     """
     out = Path(out)
+    for module in ("matplotlib.figure", "sklearn.metrics"):
+        import_extra(module, "the report of a run")  # which is wanted at the end: rather know it now
     if holds_checkpoint(out) and not resume:
         raise OptionError(f"{out} holds a run already: go on with it (--resume), or choose another folder (--out)")
     chosen = DATASETS[plan.data]
@@ -215,10 +218,13 @@ def load_plan(folder: str | Path) -> Plan:
     """
     path = Path(folder) / CONFIG
     try:
-        return Plan(**json.loads(path.read_text()))
+        plan = Plan(**json.loads(path.read_text()))
+        if plan.data not in DATASETS or not {"name", "form"} <= plan.model.keys() or "lr" not in plan.optimizer:
+            raise ValueError("it was changed by hand, or by another version")
+        return plan
     except FileNotFoundError:
         raise LoadError(folder, f"is not the folder of a run: it has no {CONFIG}") from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise LoadError(path, f"cannot be read as a run's plan: {error}") from error
 
 
