@@ -177,7 +177,7 @@ def run_plan(
         If the folder holds a run already and ``resume`` is False, or a choice is out of its range.
     """
     out = Path(out)
-    for module in ("matplotlib.figure", "sklearn.metrics"):
+    for module in ("matplotlib", "sklearn"):
         import_extra(module, "the report of a run")  # which is wanted at the end: rather know it now
     if holds_checkpoint(out) and not resume:
         raise OptionError(f"{out} holds a run already: go on with it (--resume), or choose another folder (--out)")
