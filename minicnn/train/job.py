@@ -131,17 +131,15 @@ def stretched(schedule: dict[str, Any] | None, epochs: int) -> dict[str, Any] | 
     return {**schedule, "epochs": epochs} if schedule is not None and "epochs" in schedule else schedule
 
 
-class _Records(Callback):
-    """Keep history.csv and curves.png of the folder up to date, so that a run can be watched."""
+class _Record(Callback):
+    """Keep history.csv up to date, so that a run can be watched."""
 
-    def __init__(self, folder: Path, title: str) -> None:
-        self.folder, self.title = folder, title
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def on_epoch_end(self, run: Run) -> None:
-        """Write both anew."""
+        """Write it anew."""
         run.history.write_csv(self.folder / "history.csv")
-        if run.epoch == run.epochs or run.stop:
-            draw_curves(run.history, self.folder / "curves.png", title=self.title)
 
 
 def run_plan(
@@ -198,7 +196,7 @@ def run_plan(
     write_atomically(out / CONFIG, (json.dumps(asdict(plan), indent=2) + "\n").encode())
     history = fit(
         model, batches, optimizer=optimizer, schedule=schedule, epochs=plan.epochs, validation=held_out, out=out,
-        resume=resume, progress=progress, callbacks=[_Records(out, title)],
+        resume=resume, progress=progress, callbacks=[_Record(out)],
     )  # fmt: skip
     result = evaluate(model, held_out)
     classes = int(max(result["labels"].max(), result["predicted"].max())) + 1
