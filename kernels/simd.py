@@ -157,15 +157,83 @@ def fma(typing_context, a, b, c):
     return a(a, b, c), code
 
 
-def _operator(function, instruction):
-    """Let ``function`` (+, -, *) work on two vectors."""
+class Mask(types.Type):
+    """Numba's type of what a comparison of two vectors gives: true or false in every lane."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        super().__init__(name=f"Mask({lanes})")
+
+
+@register_model(Mask)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, ir.VectorType(ir.IntType(1), kind.lanes))
+
+
+@intrinsic
+def select(typing_context, mask, a, b):
+    """Return ``a`` in the lanes where ``mask`` is true and ``b`` in the others."""
+
+    def code(context, builder, signature, arguments):
+        return builder.select(*arguments)
+
+    return a(mask, a, b), code
+
+
+@intrinsic
+def maximum(typing_context, a, b):
+    """Return the larger of each two lanes; ``b`` where one of them is not a number."""
+
+    def code(context, builder, signature, arguments):
+        return builder.select(builder.fcmp_ordered(">", *arguments), *arguments)
+
+    return a(a, b), code
+
+
+@intrinsic
+def minimum(typing_context, a, b):
+    """Return the smaller of each two lanes; ``b`` where one of them is not a number."""
+
+    def code(context, builder, signature, arguments):
+        return builder.select(builder.fcmp_ordered("<", *arguments), *arguments)
+
+    return a(a, b), code
+
+
+def _shuffle(name, order, doc):
+    """Make ``name(a, b)``, which picks the lanes ``order(lanes)`` out of those of a followed by those of b."""
+
+    def shuffle(typing_context, a, b):
+        def code(context, builder, signature, arguments):
+            places = ir.Constant(ir.VectorType(ir.IntType(32), a.lanes), order(a.lanes))
+            return builder.shuffle_vector(*arguments, places)
+
+        return a(a, b), code
+
+    shuffle.__name__, shuffle.__doc__ = name, doc
+    return intrinsic(shuffle)
+
+
+even = _shuffle("even", lambda n: list(range(0, 2 * n, 2)), "Return a[0] a[2] .. b[0] b[2] ..: every second number.")
+odd = _shuffle("odd", lambda n: list(range(1, 2 * n, 2)), "Return a[1] a[3] .. b[1] b[3] ..")
+zip_low = _shuffle(
+    "zip_low", lambda n: [i // 2 + n * (i % 2) for i in range(n)], "Return a[0] b[0] a[1] b[1] .. of the first halves."
+)
+zip_high = _shuffle(
+    "zip_high", lambda n: [n // 2 + i // 2 + n * (i % 2) for i in range(n)], "Return the same of the second halves."
+)
+
+
+def _operator(function, build):
+    """Let ``function`` (+, <, ...) work on two vectors; ``build`` makes its one instruction."""
 
     @intrinsic
     def apply(typing_context, a, b):
         def code(context, builder, signature, arguments):
-            return getattr(builder, instruction)(*arguments)
+            return build(builder, *arguments)
 
-        return a(a, b), code
+        return (Mask(a.lanes) if function in _COMPARISONS else a)(a, b), code
 
     @overload(function)
     def _choose(a, b):
@@ -174,5 +242,13 @@ def _operator(function, instruction):
         return None
 
 
-for _function, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
-    _operator(_function, _instruction)
+_COMPARISONS = {operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=", operator.eq: "=="}
+for _function, _sign in _COMPARISONS.items():  # false where a lane is not a number
+    _operator(_function, lambda builder, a, b, sign=_sign: builder.fcmp_ordered(sign, a, b))
+for _function, _name in {
+    operator.add: "fadd",
+    operator.sub: "fsub",
+    operator.mul: "fmul",
+    operator.truediv: "fdiv",
+}.items():
+    _operator(_function, lambda builder, a, b, name=_name: getattr(builder, name)(a, b))
