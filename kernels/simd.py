@@ -225,6 +225,46 @@ zip_high = _shuffle(
 )
 
 
+@intrinsic
+def square(typing_context, vector):
+    """Return a tuple with ``vector`` as often as it has lanes: room for a square that ``transpose`` can take."""
+    rows = types.UniTuple(vector, vector.lanes)
+
+    def code(context, builder, signature, arguments):
+        return context.make_tuple(builder, rows, [arguments[0]] * vector.lanes)
+
+    return rows(vector), code
+
+
+@intrinsic
+def transpose(typing_context, rows):
+    """Return the tuple of vectors whose lane j of vector i is lane i of vector j of the tuple ``rows`` (as many as lanes).
+
+    A square is transposed when the two off-diagonal quarters change places and each quarter is transposed. The swaps of
+    all sizes are done for pairs of whole vectors: 8 x 8 floats take 24 instructions instead of 128 moves.
+    """
+    vector = rows.dtype
+
+    def code(context, builder, signature, arguments):
+        vectors = [builder.extract_value(arguments[0], i) for i in range(vector.lanes)]
+        size = vector.lanes // 2
+        while size:
+            for i in range(vector.lanes):
+                if i & size == 0:
+                    low = [j if j & size == 0 else vector.lanes + j - size for j in range(vector.lanes)]
+                    pair = vectors[i], vectors[i + size]
+                    for row, order in ((i, low), (i + size, [j + size for j in low])):
+                        places = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), order)
+                        vectors[row] = builder.shuffle_vector(*pair, places)
+            size //= 2
+        result = arguments[0]
+        for i in range(vector.lanes):
+            result = builder.insert_value(result, vectors[i], i)
+        return result
+
+    return rows(rows), code
+
+
 def _operator(function, build):
     """Let ``function`` (+, <, ...) work on two vectors; ``build`` makes its one instruction."""
 
