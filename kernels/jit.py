@@ -19,23 +19,26 @@ about 30 us, which is paid only by work that is worth it.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
+from queue import SimpleQueue
+from time import perf_counter
 from typing import Any
 
 import llvmlite
 import numba
 import numpy as np
-from numba.core import config
+from numba.core import config, types
 from numba.core.caching import FunctionCache
+from numba.core.extending import intrinsic
 
 # `contract` lets a * b + c become one fused instruction. The flags that assume "no NaN, no infinity"
 # (fastmath=True) are never used: they would drop exactly the values that a student is looking for.
@@ -43,6 +46,9 @@ FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"co
 
 # Scalar operations below which handing a range to another thread costs more than it saves (30 us, 2 per ns).
 WORTH_A_THREAD = 60_000
+
+PIECES = 3  # that a launch has for each thread: whoever begins late, or is slowed down, takes fewer
+PATIENCE, DELAY, STAGGER = 150, 12, 4  # microseconds
 
 MOST_THREADS = 1024  # beyond it the system may refuse to start them, in the middle of an op
 
@@ -178,32 +184,106 @@ def _default_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_CALLED, _RESTING = 0, 1  # places of what a helper and its callers tell each other; 2 is for who tells nothing
+
+
+@intrinsic
+def _look(typing_context, words, place):
+    """Return ``words[place]`` as another thread left it this moment; the fence makes a loop of looks a slow, cool one."""
+
+    def code(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        builder.fence("seq_cst")
+        return builder.load_atomic(builder.gep(array.data, [arguments[1]]), "seq_cst", 8)
+
+    return words.dtype(words, types.intp), code
+
+
+@kernel
+def _watch(words, tell, watched, looks, more):
+    """Set ``words[tell]``, then look at ``words[watched]`` until it is set: at most ``looks`` times, then ``more`` times."""
+    words[tell] = 1
+    for _ in range(looks):
+        if _look(words, watched):
+            for _ in range(more):
+                _look(words, watched)
+            break
+
+
+class _Helper:
+    """A thread that takes part in launches. After each it keeps watch for the next one awhile, then sleeps."""
+
+    def __init__(self, number: int, looks: float) -> None:
+        self.words = np.zeros(3, np.int64)
+        self.patience, self.delay = int(PATIENCE * looks), int((DELAY + STAGGER * number) * looks)
+        self.inbox: SimpleQueue[tuple[Any, Callable[[], None] | None]] = SimpleQueue()
+        self.thread = threading.Thread(target=self._serve, name=f"minicnn_{number}", daemon=True)
+        self.thread.start()
+
+    def call(self, door: Any, take: Callable[[], None] | None) -> None:
+        """Ask for help: run ``take`` behind ``door``; None sends the helper away."""
+        self.words[_CALLED] = 1
+        self.inbox.put((door, take))
+
+    def _serve(self) -> None:
+        while True:
+            _watch(self.words, _RESTING, _CALLED, self.patience, self.delay)
+            door, take = self.inbox.get()
+            self.words[:] = 0
+            if take is None:
+                return
+            with door:
+                take()
+            del take  # and with it the arrays
+
+    def wait(self, door: Any) -> None:
+        """Return when the helper is not behind ``door``."""
+        if door.locked():
+            _watch(self.words, 2, _RESTING, self.patience, 0)
+        with door:
+            pass
+
+
 class _Team:
-    """The pool, made when first needed and again after ``fork`` (a child inherits no threads)."""
+    """The helpers, started when first needed and again after ``fork`` (a child inherits no threads)."""
 
     def __init__(self) -> None:
         self.size = _default_threads()
         self.forget()
 
     def forget(self) -> None:
-        self.pool: ThreadPoolExecutor | None = None
+        self.helpers: list[_Helper] = []
         self.lock = threading.Lock()
 
-    def submit(self, function: Callable[..., Any], *args: Any) -> Any:
-        with self.lock:
-            if self.pool is None:
-                # Another Python thread may have set the size to 1 since this launch was divided.
-                self.pool = ThreadPoolExecutor(max(1, self.size - 1), thread_name_prefix="minicnn")
-            return self.pool.submit(function, *args)
+    def first(self, count: int) -> list[_Helper]:
+        if len(self.helpers) < count:
+            with self.lock:
+                looks = _looks_per_microsecond()
+                while len(self.helpers) < count:
+                    self.helpers.append(_Helper(len(self.helpers), looks))
+        return self.helpers[:count]
 
     def resize(self, size: int) -> None:
         with self.lock:
-            if self.pool is not None:
-                self.pool.shutdown(wait=True)
-            self.size, self.pool = size, None
+            self.size = size
+            leaving, self.helpers = self.helpers[size - 1 :], self.helpers[: size - 1]
+        for helper in leaving:
+            helper.call(None, None)
+        for helper in leaving:
+            helper.thread.join()
+
+
+@cache
+def _looks_per_microsecond() -> float:
+    words = np.zeros(3, np.int64)
+    _watch(words, 2, 0, 1, 0)  # compiled
+    begin = perf_counter()
+    _watch(words, 2, 0, 1000, 0)
+    return 1e-3 / (perf_counter() - begin)
 
 
 _team = _Team()
+atexit.register(_team.resize, 1)  # a thread that is still running when Python's own state is torn down may crash
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_team.forget)
 
@@ -242,16 +322,44 @@ def launch(kernel: Callable[..., Any], jobs: int, *args: Any, work: float) -> No
 
     ``work`` is the number of scalar operations of one job; it decides how many threads are worth waking.
     """
-    ranges = min(_team.size, jobs, int(jobs * work / WORTH_A_THREAD))
-    if ranges <= 1:
+    worth = int(jobs * work / WORTH_A_THREAD)
+    threads = min(_team.size, jobs, worth)
+    if threads <= 1:
         if jobs > 0:
             kernel(0, jobs, *args)
         return
-    edges = [jobs * i // ranges for i in range(ranges + 1)]
-    waiting = [_team.submit(kernel, edges[i], edges[i + 1], *args) for i in range(1, ranges)]
+    size = -(-jobs // min(jobs, worth, PIECES * threads))
+    starts = iter(range(0, jobs, size))
+    errors: list[Exception] = []
+
+    def take() -> None:
+        for start in starts:  # a step of it is atomic: nobody else gets this piece
+            try:
+                kernel(start, min(start + size, jobs), *args)
+            except Exception as error:
+                errors.append(error)
+
+    called = [(helper, threading.Lock()) for helper in _team.first(threads - 1)]
     try:
-        kernel(0, edges[1], *args)
+        for helper, door in called:
+            helper.call(door, take)
+        take()
     finally:
-        wait(waiting)  # also after an error or an interrupt: nobody may still write into these arrays
-    for future in waiting:
-        future.result()
+        _end(starts, called)
+    if errors:
+        raise errors[0]
+
+
+def _end(starts: Iterator[int], called: list[tuple[_Helper, Any]]) -> None:
+    """Return when nobody can write into the arrays any more: nothing is left to take, and all who took are out.
+
+    A helper that begins later than this finds nothing to do.
+    """
+    try:
+        for _ in starts:  # there are some after an interrupt
+            pass
+        for helper, door in called:
+            helper.wait(door)
+    except BaseException:  # Ctrl-C while we wait
+        _end(starts, called)
+        raise
