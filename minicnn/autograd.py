@@ -81,12 +81,12 @@ def is_recording() -> bool:
 class _Block:
     """What is known of one block of memory, shared by all tensors that look at it."""
 
-    __slots__ = ("changes", "checksum", "handed_out")
+    __slots__ = ("array", "changes", "checksum")
 
     def __init__(self) -> None:
         self.changes = 0
-        self.handed_out = False
-        self.checksum = 0  # of the contents at the moment of handing out
+        self.array: Array | None = None  # the memory itself, once it was changed or handed out
+        self.checksum: int | None = None  # of the contents at the moment of handing out
 
 
 class Tensor:
@@ -145,7 +145,9 @@ class Tensor:
     def wrap(array: Array, block: _Block | None = None) -> Tensor:
         """Return a tensor on this very array (C-contiguous, native), without a copy: for ops' results."""
         tensor = Tensor.__new__(Tensor)
-        tensor._set(array, False, block or _Block())
+        tensor.array, tensor._block = array, block or _Block()
+        tensor.node = tensor.grad = None
+        tensor.requires_grad = tensor.retains_grad = False
         return tensor
 
     # ------------------------------------------------------------------------------- looking at it
@@ -157,9 +159,8 @@ class Tensor:
         ``backward()`` refuses to use a saved array that was changed after it was saved.
         """
         block = self._block
-        if not block.handed_out:
-            block.checksum = crc(self.array)
-            block.handed_out = True
+        if block.checksum is None:
+            block.array, block.checksum = self.array, crc(self.array)
         return self.array
 
     @data.setter
@@ -179,6 +180,7 @@ class Tensor:
         try:
             yield self.array
         finally:
+            self._block.array = self.array
             self._block.changes += 1
 
     def numpy(self) -> Array:
@@ -401,54 +403,57 @@ class Tensor:
         return OPERATORS["transpose"](self)
 
 
-def _saved_by(pairs: list[tuple[Tensor, Gradient]]) -> dict[int, Array]:
-    """Find the arrays that gradient functions keep alive: closed over, in a tuple, or by a function that they call."""
-    saved: dict[int, Array] = {}
-    looked_at: list[Any] = [gradient for _, gradient in pairs]
-    for what in looked_at:  # grows meanwhile
-        if isinstance(what, np.ndarray):
-            saved[id(what)] = what
-        elif isinstance(what, FunctionType):
-            looked_at += [cell.cell_contents for cell in what.__closure__ or ()]
-        elif isinstance(what, (tuple, list)):
-            looked_at += what
-    return saved
-
-
 class Node:
-    """One recorded op: its name, its pairs of (input, gradient function), and what these saved."""
+    """One recorded op: its name, its pairs of (input, gradient function), and the memory that must not change."""
 
-    __slots__ = ("age", "name", "pairs", "saved", "shape", "watched")
+    __slots__ = ("age", "name", "pairs", "shape", "watched")
 
     _ages = count()  # one call of next() is atomic: two threads never make nodes of the same age
 
-    def __init__(
-        self, name: str, out: Tensor, inputs: tuple[Tensor, ...], pairs: list[tuple[Tensor, Gradient]]
-    ) -> None:
+    def __init__(self, name: str, out: Tensor, inputs: list[Tensor], pairs: list[tuple[Tensor, Gradient]]) -> None:
         self.age = next(Node._ages)
-        self.name, self.shape = name, out.shape
+        self.name, self.shape = name, out.array.shape
         self.pairs: list[tuple[Tensor, Gradient]] | None = pairs
-        saved = _saved_by(pairs)
-        self.saved = list(saved.values())
+        blocks = [tensor._block for tensor in (*inputs, out)]
         self.watched = [
-            (tensor.array, block := tensor._block, block.changes, crc(tensor.array) if block.handed_out else None)
-            for tensor in (*inputs, out)
-            if id(tensor.array) in saved or any(np.may_share_memory(tensor.array, array) for array in self.saved)
+            (block, block.changes, None if block.checksum is None else self._checksum(block)) for block in blocks
         ]
+
+    @property
+    def saved(self) -> list[Array]:
+        """The arrays that gradient functions keep alive: closed over, in a tuple, or by a function that they call."""
+        saved: dict[int, Array] = {}
+        looked_at: list[Any] = [gradient for _, gradient in self.pairs or ()]
+        for what in looked_at:  # grows meanwhile
+            if isinstance(what, np.ndarray):
+                saved[id(what)] = what
+            elif isinstance(what, FunctionType):
+                looked_at += [cell.cell_contents for cell in what.__closure__ or ()]
+            elif isinstance(what, (tuple, list)):
+                looked_at += what
+        return list(saved.values())
+
+    def _checksum(self, block: _Block) -> int | None:
+        """Fingerprint what is in a block now, if an array on it was saved."""
+        memory = block.array
+        is_saved = memory is not None and any(np.may_share_memory(memory, array) for array in self.saved)
+        return crc(memory) if memory is not None and is_saved else None
 
     def verify(self) -> None:
         """Raise GraphError if an input or output that was saved is not what it was then."""
-        for array, block, changes, checksum in self.watched:
-            before = block.checksum if checksum is None else checksum
-            if block.changes != changes or (block.handed_out and crc(array) != before):
+        for block, changes, before in self.watched:
+            if block.changes == changes and block.checksum is None:
+                continue  # nobody has changed it, nobody could unseen
+            now = self._checksum(block)
+            if now is not None and (block.changes != changes or now != (block.checksum if before is None else before)):
                 raise GraphError(
-                    f"backward: an array of shape {array.shape} that {self.name} saved for its gradient was "
+                    f"backward: an array of shape {np.shape(block.array)} that {self.name} saved for its gradient was "
                     "changed in place afterwards; change a copy, or change it after backward()"
                 )
 
     def free(self) -> None:
         """Forget the gradient functions and, with them, every saved array."""
-        self.pairs, self.saved, self.watched = None, [], []
+        self.pairs, self.watched = None, []
 
 
 def record(name: str, out: Array, *pairs: tuple[Tensor, Gradient], block: _Block | None = None) -> Tensor:
@@ -481,7 +486,7 @@ def record(name: str, out: Array, *pairs: tuple[Tensor, Gradient], block: _Block
         needed = [pair for pair in pairs if pair[0].requires_grad]
         if needed:
             tensor.requires_grad = True
-            tensor.node = Node(name, tensor, tuple(pair[0] for pair in pairs), needed)
+            tensor.node = Node(name, tensor, [pair[0] for pair in pairs], needed)
     return tensor
 
 
