@@ -12,7 +12,7 @@ How it works, in the order of this file:
    as soon as it was visited.
 
 A saved array that is changed in place before ``backward()`` would give a wrong gradient without a word.
-Every memory block therefore has a ``_Block`` that counts the changes made through minicnn. Once the raw
+Every memory block therefore has a ``Block`` (arrays.py) that counts the changes made through minicnn. Once the raw
 array was handed out (``tensor.data``), anybody may write to it unseen, so from then on the block is also
 compared by checksum. A tensor whose ``.data`` nobody asked for costs nothing.
 
@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from minicnn.arrays import crc, real_numbers
+from minicnn.arrays import Block, crc, is_shared, real_numbers
 from minicnn.errors import DTypeError, GraphError, OptionError, OutOfRangeError, ShapeError
 
 Array = NDArray[Any]
@@ -76,17 +76,6 @@ def no_grad() -> Iterator[None]:
 def is_recording() -> bool:
     """Whether ops on tensors that need a gradient are recorded (not inside ``no_grad``)."""
     return _recording.get()
-
-
-class _Block:
-    """What is known of one block of memory, shared by all tensors that look at it."""
-
-    __slots__ = ("array", "changes", "checksum")
-
-    def __init__(self) -> None:
-        self.changes = 0
-        self.array: Array | None = None  # the memory itself, once it was changed or handed out
-        self.checksum: int | None = None  # of the contents at the moment of handing out
 
 
 class Tensor:
@@ -132,9 +121,9 @@ class Tensor:
             with np.errstate(over="ignore"):
                 values = values.astype(np.float32)
         native = values.dtype.newbyteorder("=")
-        self._set(np.array(values, dtype=native, order="C", subok=False), bool(requires_grad), _Block())
+        self._set(np.array(values, dtype=native, order="C", subok=False), bool(requires_grad), Block())
 
-    def _set(self, array: Array, requires_grad: bool, block: _Block) -> None:
+    def _set(self, array: Array, requires_grad: bool, block: Block) -> None:
         if requires_grad and array.dtype not in FLOATS:
             raise DTypeError(f"Tensor: only float32 and float64 can have a gradient, got {array.dtype}")
         self.array, self.requires_grad, self._block = array, requires_grad, block
@@ -142,10 +131,10 @@ class Tensor:
         self.retains_grad = False
 
     @staticmethod
-    def wrap(array: Array, block: _Block | None = None) -> Tensor:
+    def wrap(array: Array, block: Block | None = None) -> Tensor:
         """Return a tensor on this very array (C-contiguous, native), without a copy: for ops' results."""
         tensor = Tensor.__new__(Tensor)
-        tensor.array, tensor._block = array, block or _Block()
+        tensor.array, tensor._block = array, block or Block()
         tensor.node = tensor.grad = None
         tensor.requires_grad = tensor.retains_grad = False
         return tensor
@@ -172,7 +161,7 @@ class Tensor:
             raise ShapeError(f"data: the new array must have shape {self.shape}, got {given.shape}")
         # A new array, a new block: what a graph has saved stays as it is.
         with np.errstate(all="ignore"):
-            self.array, self._block = np.array(given, dtype=self.dtype, order="C", subok=False), _Block()
+            self.array, self._block = np.array(given, dtype=self.dtype, order="C", subok=False), Block()
 
     @contextmanager
     def changing(self) -> Iterator[Array]:
@@ -415,9 +404,7 @@ class Node:
         self.name, self.shape = name, out.array.shape
         self.pairs: list[tuple[Tensor, Gradient]] | None = pairs
         blocks = [tensor._block for tensor in (*inputs, out)]
-        self.watched = [
-            (block, block.changes, None if block.checksum is None else self._checksum(block)) for block in blocks
-        ]
+        self.watched = [(b, b.changes, None if b.checksum is None else self._checksum(b)) for b in blocks]
 
     @property
     def saved(self) -> list[Array]:
@@ -433,11 +420,12 @@ class Node:
                 looked_at += what
         return list(saved.values())
 
-    def _checksum(self, block: _Block) -> int | None:
+    def _checksum(self, block: Block) -> int | None:
         """Fingerprint what is in a block now, if an array on it was saved."""
         memory = block.array
-        is_saved = memory is not None and any(np.may_share_memory(memory, array) for array in self.saved)
-        return crc(memory) if memory is not None and is_saved else None
+        if memory is None or not any(np.may_share_memory(memory, array) for array in self.saved):
+            return None
+        return crc(memory)
 
     def verify(self) -> None:
         """Raise GraphError if an input or output that was saved is not what it was then."""
@@ -446,9 +434,10 @@ class Node:
                 continue  # nobody has changed it, nobody could unseen
             now = self._checksum(block)
             if now is not None and (block.changes != changes or now != (block.checksum if before is None else before)):
+                shape = None if block.array is None else block.array.shape
                 raise GraphError(
-                    f"backward: an array of shape {np.shape(block.array)} that {self.name} saved for its gradient was "
-                    "changed in place afterwards; change a copy, or change it after backward()"
+                    f"backward: an array of shape {shape} that {self.name} saved for its gradient was changed in "
+                    "place afterwards; change a copy, or change it after backward()"
                 )
 
     def free(self) -> None:
@@ -456,7 +445,7 @@ class Node:
         self.pairs, self.watched = None, []
 
 
-def record(name: str, out: Array, *pairs: tuple[Tensor, Gradient], block: _Block | None = None) -> Tensor:
+def record(name: str, out: Array, *pairs: tuple[Tensor, Gradient], block: Block | None = None) -> Tensor:
     """Wrap an op's result and note how gradients flow back through it.
 
     Parameters
@@ -528,14 +517,14 @@ def _walk_back(root: Tensor, seed: Array) -> None:
             )
         node.verify()
         for tensor, gradient in node.pairs:
-            flow = np.asarray(gradient(grad_out), order="C")
-            if flow.shape != tensor.shape or flow.dtype != tensor.dtype:
+            flow, values = np.asarray(gradient(grad_out), order="C"), tensor.array
+            if flow.shape != values.shape or flow.dtype != values.dtype:
                 raise GraphError(
-                    f"backward: the gradient that {node.name} gives to an input must be {tensor.dtype} of shape "
-                    f"{tensor.shape}, got {flow.dtype} of shape {flow.shape}"
+                    f"backward: the gradient that {node.name} gives to an input must be {values.dtype} of shape "
+                    f"{values.shape}, got {flow.dtype} of shape {flow.shape}"
                 )
             # A leaf keeps what arrives; it must not share memory with what still flows elsewhere.
-            if tensor.node is None and (flow is grad_out or flow.base is not None):
+            if tensor.node is None and (flow is grad_out or is_shared(flow)):
                 flow = flow.copy()
             arrive(tensor, flow)
         if node in keepers:
