@@ -498,6 +498,29 @@ print("quiet")
     assert child(code) == "quiet"
 
 
+def test_an_interrupt_while_helpers_are_called_leaves_the_rest_undone(threads, monkeypatch):
+    threads(3)
+    began = threading.Event()
+    done = []
+
+    def work(start, stop):
+        began.set()
+        time.sleep(0.02)
+        done.append(start)
+
+    def interrupted(door, take):
+        assert began.wait(timeout=60)  # the first helper is at it
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jit._team.first(2)[1], "call", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        jit.launch(work, 9, work=1e9)
+    assert done == [0]
+    time.sleep(0.1)
+    assert done == [0]
+    monkeypatch.undo()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_fork_while_another_thread_launches(child):
     code = """
