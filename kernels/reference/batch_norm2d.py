@@ -4,6 +4,9 @@ out[b, c, y, x] = (x[b, c, y, x] - mean[c]) * inv_std[c] * weight[c] + bias[c], 
 
 In training mean and variance are those of the batch itself, over all images and pixels; in inference they are
 running averages from training. Ioffe and Szegedy 2015, algorithms 1 and 2.
+
+What follows in most networks can be done on the way: out = activation(the above + residual), the activation being
+ReLU (cut off below 0) or ReLU6 (and above 6).
 """
 
 import numpy as np
@@ -28,8 +31,20 @@ def batch_norm2d_statistics(x):
     return mean, var
 
 
-def batch_norm2d_forward(x, mean, inv_std, weight, bias):
-    """Normalise, scale, shift."""
+def _activate(y, activation):
+    if activation is not None and y <= 0:
+        return 0
+    return 6 if activation == "relu6" and y >= 6 else y
+
+
+def _let_through(g, y, activation):
+    """Return g where the activation let y through, else 0."""
+    cut_off = (activation is not None and y <= 0) or (activation == "relu6" and y >= 6)
+    return 0 if cut_off else g
+
+
+def batch_norm2d_forward(x, mean, inv_std, weight, bias, residual=None, *, activation=None):
+    """Normalise, scale, shift, add the residual (same shape as x), cut off."""
     n, channels, h, w = x.shape
     out = np.empty_like(x)
     for b in range(n):
@@ -37,28 +52,41 @@ def batch_norm2d_forward(x, mean, inv_std, weight, bias):
             for y in range(h):
                 for xx in range(w):
                     normal = (x[b, c, y, xx] - mean[c]) * inv_std[c]
-                    out[b, c, y, xx] = normal * weight[c] + bias[c]
+                    value = normal * weight[c] + bias[c]
+                    if residual is not None:
+                        value += residual[b, c, y, xx]
+                    out[b, c, y, xx] = _activate(value, activation)
     return out
 
 
-def batch_norm2d_grad_weight_bias(grad_out, x, mean, inv_std):
-    """Return the gradients of weight, sum of grad_out * normal, and of bias, sum of grad_out."""
+def batch_norm2d_grad_weight_bias(grad_out, x, mean, inv_std, weight, bias, out=None, *, activation=None):
+    """Return the gradients of weight, sum of g * normal, and of bias, sum of g, and g, that of the residual.
+
+    g is the part of grad_out that the activation lets through. Where ``out``, the output, is not given, no residual
+    was added: out follows from x again, and None is returned for g.
+    """
     n, channels, h, w = x.shape
     grad_weight, grad_bias = np.zeros_like(mean), np.zeros_like(mean)
+    grad_residual = None if out is None else np.empty_like(x)
     for b in range(n):
         for c in range(channels):
             for y in range(h):
                 for xx in range(w):
                     normal = (x[b, c, y, xx] - mean[c]) * inv_std[c]
-                    grad_weight[c] += grad_out[b, c, y, xx] * normal
-                    grad_bias[c] += grad_out[b, c, y, xx]
-    return grad_weight, grad_bias
+                    value = normal * weight[c] + bias[c] if out is None else out[b, c, y, xx]
+                    g = _let_through(grad_out[b, c, y, xx], value, activation)
+                    grad_weight[c] += g * normal
+                    grad_bias[c] += g
+                    if grad_residual is not None:
+                        grad_residual[b, c, y, xx] = g
+    return grad_weight, grad_bias, grad_residual
 
 
-def batch_norm2d_grad_input(grad_out, x, mean, inv_std, weight, grad_weight, grad_bias):
+def batch_norm2d_grad_input(grad_out, x, mean, inv_std, weight, bias, sums=None, *, activation=None):
     """Training: a pixel also moves the mean and the variance, and through them every output of its channel.
 
-    That takes from grad_out its mean (grad_bias / count) and its part along ``normal`` (grad_weight / count).
+    That takes from g, the part of grad_out that the activation lets through, its mean and its part along ``normal``,
+    which follow from ``sums`` = (grad_weight, grad_bias). In inference there is nothing to take away: ``sums`` is None.
     """
     n, channels, h, w = x.shape
     count = n * h * w
@@ -68,6 +96,9 @@ def batch_norm2d_grad_input(grad_out, x, mean, inv_std, weight, grad_weight, gra
             for y in range(h):
                 for xx in range(w):
                     normal = (x[b, c, y, xx] - mean[c]) * inv_std[c]
-                    rest = grad_out[b, c, y, xx] - grad_bias[c] / count - normal * grad_weight[c] / count
-                    grad_input[b, c, y, xx] = rest * inv_std[c] * weight[c]
+                    g = _let_through(grad_out[b, c, y, xx], normal * weight[c] + bias[c], activation)
+                    if sums is not None:
+                        grad_weight, grad_bias = sums
+                        g -= grad_bias[c] / count + normal * grad_weight[c] / count
+                    grad_input[b, c, y, xx] = g * inv_std[c] * weight[c]
     return grad_input
