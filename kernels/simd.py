@@ -24,7 +24,6 @@ import os
 
 from llvmlite import binding, ir
 from numba import types
-from numba.core import cgutils
 from numba.core.extending import intrinsic, models, overload, register_model
 from numba.cpython.unsafe.tuple import tuple_setitem as tuple_setitem  # replaces one vector of a tuple of vectors
 
@@ -104,60 +103,6 @@ def store(typing_context, array, index, value):
 
 
 @intrinsic
-def load_some(typing_context, array, index, count, rest):
-    """Return the vector at ``array[index]``, of which only the first ``count`` numbers are there; the others are ``rest``'s.
-
-    With ``store_some`` a row of any length takes one loop: ``for i in range(0, pixels, n)``, ``count = pixels - i``.
-    """
-    vector = Vector(array.dtype)
-
-    def code(context, builder, signature, arguments):
-        address = _address(context, builder, signature.args[0], *arguments[:2])
-        kind, align = context.get_value_type(vector), array.dtype.bitwidth // 8
-        pointer = builder.bitcast(address, kind.as_pointer())
-        with builder.if_else(_all_there(builder, vector, arguments[2]), likely=True) as (all_there, some):
-            with all_there:
-                whole, whole_block = builder.load(pointer, align=align), builder.block
-            with some:
-                counts = _spread(context, builder, vector, builder.sitofp(arguments[2], kind.element))
-                mask = builder.fcmp_ordered("<", ir.Constant(kind, [float(i) for i in range(vector.lanes)]), counts)
-                masked_load = builder.module.declare_intrinsic(
-                    f"llvm.masked.load.v{vector.lanes}f{array.dtype.bitwidth}.p0",
-                    fnty=ir.FunctionType(kind, [pointer.type, ir.IntType(32), mask.type, kind]),
-                )
-                part = builder.call(masked_load, [pointer, ir.Constant(ir.IntType(32), align), mask, arguments[3]])
-                part_block = builder.block
-        value = builder.phi(kind)
-        value.add_incoming(whole, whole_block)
-        value.add_incoming(part, part_block)
-        return value
-
-    return vector(array, types.intp, types.intp, vector), code
-
-
-@intrinsic
-def store_some(typing_context, array, index, value, count):
-    """Write the first ``count`` lanes of ``value`` to ``array[index]`` and the places after it."""
-
-    def code(context, builder, signature, arguments):
-        address = _address(context, builder, signature.args[0], *arguments[:2])
-        pointer = builder.bitcast(address, context.get_value_type(value).as_pointer())
-        with builder.if_else(_all_there(builder, value, arguments[3]), likely=True) as (all_there, some):
-            with all_there:
-                builder.store(arguments[2], pointer, align=array.dtype.bitwidth // 8)
-            with some, cgutils.for_range(builder, arguments[3]) as loop:  # AVX2's masked store takes longer
-                number = builder.extract_element(arguments[2], loop.index)
-                builder.store(number, builder.gep(address, [loop.index]))
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, value, types.intp), code
-
-
-def _all_there(builder, vector, count):
-    return builder.icmp_signed(">=", count, ir.Constant(count.type, vector.lanes))
-
-
-@intrinsic
 def broadcast(typing_context, array, index):
     """Return a vector with all lanes equal to ``array[index]``."""
     vector = Vector(array.dtype)
@@ -210,48 +155,6 @@ def fma(typing_context, a, b, c):
         return builder.fadd(product, arguments[2], flags=("contract",))
 
     return a(a, b, c), code
-
-
-@intrinsic
-def sqrt(typing_context, a):
-    """Return the square root of each lane."""
-
-    def code(context, builder, signature, arguments):
-        kind = context.get_value_type(a)
-        root = builder.module.declare_intrinsic(
-            f"llvm.sqrt.v{a.lanes}f{a.dtype.bitwidth}", fnty=ir.FunctionType(kind, [kind])
-        )
-        return builder.call(root, arguments)
-
-    return a(a), code
-
-
-@intrinsic
-def lane(typing_context, a, index):
-    """Return the number in one lane."""
-
-    def code(context, builder, signature, arguments):
-        return builder.extract_element(*arguments)
-
-    return a.dtype(a, types.intp), code
-
-
-@intrinsic
-def widen(typing_context, a):
-    """Return the lanes as a tuple of float64 vectors (two of them for float32), in which long sums are safe."""
-    wide = Vector(types.float64)
-    parts = types.UniTuple(wide, a.lanes // wide.lanes)
-
-    def code(context, builder, signature, arguments):
-        kind = context.get_value_type(wide)
-        results = []
-        for first in range(0, a.lanes, wide.lanes):
-            places = ir.Constant(ir.VectorType(ir.IntType(32), wide.lanes), list(range(first, first + wide.lanes)))
-            part = builder.shuffle_vector(arguments[0], arguments[0], places)
-            results.append(part if part.type == kind else builder.fpext(part, kind))
-        return context.make_tuple(builder, signature.return_type, results)
-
-    return parts(a), code
 
 
 class Mask(types.Type):
