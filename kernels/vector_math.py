@@ -1,0 +1,1 @@
+from minicnn.kernels.jit import kernel
