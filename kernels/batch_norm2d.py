@@ -19,15 +19,16 @@ from minicnn.kernels.simd import (
     fma,
     lane,
     lanes,
-    load_some,
+    load_part,
     maximum,
     minimum,
     select,
     splat,
-    store_some,
+    store_part,
     tuple_setitem,
     widen,
 )
+from minicnn.kernels.simd import total as add_lanes
 
 # Where an activation cuts off, below and above. Nothing compares with NaN, so that it is no bound at all.
 _BOUNDS = {None: (np.nan, np.nan), "relu": (0.0, np.nan), "relu6": (0.0, 6.0)}
@@ -38,8 +39,7 @@ def _total(parts):
     """Add up all lanes of a tuple of vectors."""
     total = 0.0
     for part in parts:
-        for i in range(lanes(part)):
-            total += lane(part, i)
+        total += lane(add_lanes(part), 0)
     return total
 
 
@@ -51,9 +51,9 @@ def _statistics(start, stop, x, n, channels, pixels, mean, var):
         for b in range(n):
             at = (b * channels + c) * pixels
             for i in range(0, pixels, lanes(x)):
-                parts = widen(load_some(x, at + i, pixels - i, splat(x, first)))
+                parts = widen(load_part(x, at + i, pixels - i, first))
                 for j in range(len(parts)):
-                    away = parts[j] - splat(mean, first)
+                    away = parts[j] - first
                     sums = tuple_setitem(sums, j, sums[j] + away)
                     squares = tuple_setitem(squares, j, fma(away, away, squares[j]))
         distance = _total(sums) / (n * pixels)
@@ -65,26 +65,25 @@ def _statistics(start, stop, x, n, channels, pixels, mean, var):
 def _line(x, c, mean, inv_std, weight, bias):
     """Return high, scale, shift of channel c: ``(x - high) * scale + shift`` is the normalised x."""
     high, scale = x.dtype.type(mean[c]), weight[c] * inv_std[c]
-    return splat(x, high), splat(x, scale), splat(x, bias[c] - (mean[c] - high) * scale)
+    return high, scale, bias[c] - (mean[c] - high) * scale
 
 
 @kernel
 def _forward(start, stop, x, channels, pixels, mean, inv_std, weight, bias, residual, low, top, out):
-    zero, least, most = splat(x, 0), splat(x, low), splat(x, top)
     for plane in range(start, stop):
         high, scale, shift = _line(x, plane % channels, mean, inv_std, weight, bias)
         at = plane * pixels
         for i in range(0, pixels, lanes(x)):
-            y = fma(load_some(x, at + i, pixels - i, zero) - high, scale, shift)
+            y = fma(load_part(x, at + i, pixels - i, 0) - high, scale, shift)
             if residual.size:
-                y = y + load_some(residual, at + i, pixels - i, zero)
-            store_some(out, at + i, minimum(most, maximum(least, y)), pixels - i)
+                y = y + load_part(residual, at + i, pixels - i, 0)
+            store_part(out, at + i, pixels - i, minimum(top, maximum(low, y)))
 
 
 @kernel
-def _let_through(g, y, least, most, zero):
+def _let_through(g, y, low, top):
     """Return g where the activation let y through, else 0."""
-    return select(y <= least, zero, select(y >= most, zero, g))
+    return select(y <= low, 0, select(y >= top, 0, g))
 
 
 @kernel
@@ -92,26 +91,25 @@ def _grad_weight_bias(
     start, stop, grad_out, x, n, channels, pixels, mean, inv_std, weight, bias, out, low, top,
     grad_residual, grad_weight, grad_bias,
 ):  # fmt: skip
-    zero, least, most = splat(x, 0), splat(x, low), splat(x, top)
     for c in range(start, stop):
         high, scale, shift = _line(x, c, mean, inv_std, weight, bias)
-        sums = products = widen(zero)
+        sums = products = widen(splat(x, 0))
         for b in range(n):
             at = (b * channels + c) * pixels
             for i in range(0, pixels, lanes(x)):
-                g = load_some(grad_out, at + i, pixels - i, zero)
-                away = load_some(x, at + i, pixels - i, high) - high
+                g = load_part(grad_out, at + i, pixels - i, 0)
+                away = load_part(x, at + i, pixels - i, high) - high
                 if out.size:
-                    g = _let_through(g, load_some(out, at + i, pixels - i, zero), least, most, zero)
-                    store_some(grad_residual, at + i, g, pixels - i)
+                    g = _let_through(g, load_part(out, at + i, pixels - i, 0), low, top)
+                    store_part(grad_residual, at + i, pixels - i, g)
                 else:
-                    g = _let_through(g, fma(away, scale, shift), least, most, zero)
+                    g = _let_through(g, fma(away, scale, shift), low, top)
                 gs, aways = widen(g), widen(away)
                 for j in range(len(gs)):
                     sums = tuple_setitem(sums, j, sums[j] + gs[j])
                     products = tuple_setitem(products, j, fma(gs[j], aways[j], products[j]))
         grad_bias[c] = _total(sums)
-        grad_weight[c] = (_total(products) - (mean[c] - lane(high, 0)) * grad_bias[c]) * inv_std[c]
+        grad_weight[c] = (_total(products) - (mean[c] - high) * grad_bias[c]) * inv_std[c]
 
 
 @kernel
@@ -119,21 +117,19 @@ def _grad_input(
     start, stop, grad_out, x, n, channels, pixels, mean, inv_std, weight, bias, low, top,
     training, grad_weight, grad_bias, grad_input,
 ):  # fmt: skip
-    zero, least, most = splat(x, 0), splat(x, low), splat(x, top)
     share = 1 / (n * pixels)
     for plane in range(start, stop):
         c, at = plane % channels, plane * pixels
         high, scale, shift = _line(x, c, mean, inv_std, weight, bias)
-        along = -share * grad_weight[c] * inv_std[c] * (weight[c] * inv_std[c])
-        rest = -share * grad_bias[c] * (weight[c] * inv_std[c]) - (mean[c] - lane(high, 0)) * along
-        slope, level = splat(x, along), splat(x, rest)
+        slope = -share * grad_weight[c] * inv_std[c] * scale
+        level = -share * grad_bias[c] * scale - (mean[c] - high) * slope
         for i in range(0, pixels, lanes(x)):
-            away = load_some(x, at + i, pixels - i, zero) - high
-            g = load_some(grad_out, at + i, pixels - i, zero)
-            g = _let_through(g, fma(away, scale, shift), least, most, zero) * scale
+            away = load_part(x, at + i, pixels - i, 0) - high
+            g = load_part(grad_out, at + i, pixels - i, 0)
+            g = _let_through(g, fma(away, scale, shift), low, top) * scale
             if training:
                 g = g + fma(away, slope, level)
-            store_some(grad_input, at + i, g, pixels - i)
+            store_part(grad_input, at + i, pixels - i, g)
 
 
 def batch_norm2d_statistics(x):

@@ -174,6 +174,48 @@ def fma(typing_context, a, b, c):
     return _lanewise(build, a, b, c)
 
 
+@intrinsic
+def sqrt(typing_context, a):
+    """Return the square root of each lane."""
+
+    def code(context, builder, signature, arguments):
+        kind = arguments[0].type
+        name = f"llvm.sqrt.v{a.lanes}f{a.dtype.bitwidth}"
+        return builder.call(
+            cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), name), arguments
+        )
+
+    return a(a), code
+
+
+@intrinsic
+def lane(typing_context, a, index):
+    """Return the number in one lane."""
+
+    def code(context, builder, signature, arguments):
+        return builder.extract_element(*arguments)
+
+    return a.dtype(a, types.intp), code
+
+
+@intrinsic
+def widen(typing_context, a):
+    """Return the lanes as a tuple of float64 vectors (two of them for float32), in which long sums are safe."""
+    wide = Vector(types.float64)
+    parts = types.UniTuple(wide, a.lanes // wide.lanes)
+
+    def code(context, builder, signature, arguments):
+        kind = context.get_value_type(wide)
+        results = []
+        for first in range(0, a.lanes, wide.lanes):
+            places = ir.Constant(ir.VectorType(ir.IntType(32), wide.lanes), list(range(first, first + wide.lanes)))
+            part = builder.shuffle_vector(arguments[0], arguments[0], places)
+            results.append(part if part.type == kind else builder.fpext(part, kind))
+        return context.make_tuple(builder, signature.return_type, results)
+
+    return parts(a), code
+
+
 class Mask(types.Type):
     """Numba's type of what a comparison of two vectors gives: true or false in every lane."""
 
@@ -299,7 +341,9 @@ def _masked(builder, name, kind, result, arguments):
     """Call LLVM's masked load or store, which never touches the memory of a lane whose mask is false."""
     function = ir.FunctionType(result, [argument.type for argument in arguments])
     suffix = f"v{kind.count}{'f32' if kind.element == ir.FloatType() else 'f64'}.p0"
-    return builder.call(cgutils.get_or_insert_function(builder.module, function, f"llvm.masked.{name}.{suffix}"), arguments)
+    return builder.call(
+        cgutils.get_or_insert_function(builder.module, function, f"llvm.masked.{name}.{suffix}"), arguments
+    )
 
 
 @intrinsic
@@ -317,19 +361,6 @@ def _load_first(typing_context, array, index, count, fill):
     return vector(array, types.intp, types.intp, array.dtype), code
 
 
-@intrinsic
-def _store_first(typing_context, array, index, count, value):
-    def code(context, builder, signature, arguments):
-        array, index, count, vector = arguments
-        pointer = builder.bitcast(_address(context, builder, signature.args[0], array, index), vector.type.as_pointer())
-        align = ir.Constant(ir.IntType(32), value.dtype.bitwidth // 8)
-        mask = _first(builder, value.lanes, count)
-        _masked(builder, "store", vector.type, ir.VoidType(), [vector, pointer, align, mask])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, types.intp, value), code
-
-
 @kernel
 def load_part(array, index, count, fill):
     """``load``, but of ``count`` numbers only if that is less than a vector; the other lanes are ``fill``."""
@@ -342,7 +373,8 @@ def load_part(array, index, count, fill):
 def store_part(array, index, count, value):
     """``store``, but of the first ``count`` lanes only if these are not all."""
     if count < lanes(array):
-        _store_first(array, index, count, value)
+        for i in range(count):  # a masked store takes longer on AMD: batch norm of 7 x 7 maps 0.25 ms instead of 0.18
+            poke(array, index + i, lane(value, i))
     else:
         store(array, index, value)
 

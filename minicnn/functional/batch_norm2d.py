@@ -134,7 +134,9 @@ def batch_norm2d(
     def shared(grad_out: Array) -> list[Any]:
         """Return the gradients of weight, bias and (where ``asked``) residual: computed once, a tape is walked once."""
         if not sums:
-            sums.extend(k.batch_norm2d_grad_weight_bias(grad_out, xa, mean, inv_std, wa, ba, asked, activation=activation))
+            sums.extend(
+                k.batch_norm2d_grad_weight_bias(grad_out, xa, mean, inv_std, wa, ba, asked, activation=activation)
+            )
         return sums
 
     def grad_input(grad_out: Array) -> Array:
