@@ -1,11 +1,17 @@
 """Batch normalisation, fast. Read reference/batch_norm2d.py first.
 
-Arithmetic is free here, memory is not: what counts is how often an image travels through it.
+Arithmetic is nearly free here, memory is not: what counts is how often an image travels through it. Measured against
+PyTorch's batch norm + ReLU on one EPYC core with AVX2, batch 4: forward 1.6 to 3.3 times as fast, gradients 1.5 to 2.8.
 
 - The statistics take one pass. The two of the textbook (mean, then squares around it) become one if every value is
-  taken relative to its channel's first: near enough to the mean for float64 sums to keep the variance of 10000 ± 1.
+  taken relative to its channel's first, in float64. That is safe: the first cannot be further from the mean than
+  sqrt(count) standard deviations, so of the 16 digits at most as many are lost as the count has.
 - Residual and ReLU are part of the pass that normalises, and no mask is kept for the gradient: whether an output was
   cut off follows from x again. Only after a residual was added must the output itself be asked.
+- The gradient needs two passes, for two sums must be known before the first gradient can be written. A group of channels
+  goes through both before the next one begins, so the second finds the images in the cache: 1.2 times as fast. In a group
+  the images are read as they lie in memory; channel after channel, a batch of 32 images of 7 x 7 takes 1.3 times as long.
+- The gradient's sums run in the dtype of the array over at most RUN pixels, from there on in float64.
 - The normalising itself runs in the dtype of the array. ``x - mean`` with the mean rounded to float32 would be
   wrong by up to 0.0005 at x = 10000, so the mean comes in two parts: (x - high) is exact near the mean, and the
   rest of the mean goes into the shift.
@@ -19,11 +25,13 @@ from minicnn.kernels.simd import (
     fma,
     lane,
     lanes,
+    load,
     load_part,
     maximum,
     minimum,
     select,
     splat,
+    store,
     store_part,
     tuple_setitem,
     widen,
@@ -32,6 +40,9 @@ from minicnn.kernels.simd import total as add_lanes
 
 # Where an activation cuts off, below and above. Nothing compares with NaN, so that it is no bound at all.
 _BOUNDS = {None: (np.nan, np.nan), "relu": (0.0, np.nan), "relu6": (0.0, 6.0)}
+
+RUN = 1024  # pixels: 128 terms for each lane of a vector of float32
+GROUP_BYTES = 2**20  # of x and grad_out together, between the first-level cache and what a core has of the third
 
 
 @kernel
@@ -75,7 +86,7 @@ def _forward(start, stop, x, channels, pixels, mean, inv_std, weight, bias, resi
         at = plane * pixels
         for i in range(0, pixels, lanes(x)):
             y = fma(load_part(x, at + i, pixels - i, 0) - high, scale, shift)
-            if residual.size:
+            if residual is not None:  # known when Numba compiles
                 y = y + load_part(residual, at + i, pixels - i, 0)
             store_part(out, at + i, pixels - i, minimum(top, maximum(low, y)))
 
@@ -87,49 +98,70 @@ def _let_through(g, y, low, top):
 
 
 @kernel
-def _grad_weight_bias(
-    start, stop, grad_out, x, n, channels, pixels, mean, inv_std, weight, bias, out, low, top,
-    grad_residual, grad_weight, grad_bias,
-):  # fmt: skip
-    for c in range(start, stop):
-        high, scale, shift = _line(x, c, mean, inv_std, weight, bias)
-        sums = products = widen(splat(x, 0))
-        for b in range(n):
-            at = (b * channels + c) * pixels
-            for i in range(0, pixels, lanes(x)):
-                g = load_part(grad_out, at + i, pixels - i, 0)
-                away = load_part(x, at + i, pixels - i, high) - high
-                if out.size:
-                    g = _let_through(g, load_part(out, at + i, pixels - i, 0), low, top)
-                    store_part(grad_residual, at + i, pixels - i, g)
-                else:
-                    g = _let_through(g, fma(away, scale, shift), low, top)
-                gs, aways = widen(g), widen(away)
-                for j in range(len(gs)):
-                    sums = tuple_setitem(sums, j, sums[j] + gs[j])
-                    products = tuple_setitem(products, j, fma(gs[j], aways[j], products[j]))
-        grad_bias[c] = _total(sums)
-        grad_weight[c] = (_total(products) - (mean[c] - high) * grad_bias[c]) * inv_std[c]
+def _add(totals, at, vector):
+    """Add the lanes of ``vector`` to the float64 numbers from ``totals[at]`` on."""
+    parts = widen(vector)
+    for j in range(len(parts)):
+        here = at + j * lanes(totals)
+        store(totals, here, load(totals, here) + parts[j])
 
 
 @kernel
-def _grad_input(
-    start, stop, grad_out, x, n, channels, pixels, mean, inv_std, weight, bias, low, top,
-    training, grad_weight, grad_bias, grad_input,
+def _grad(
+    start, stop, grad_out, x, out, n, channels, pixels, group, mean, inv_std, weight, bias, low, top, training, sums,
+    grad_input, grad_weight, grad_bias, grad_residual,
 ):  # fmt: skip
-    share = 1 / (n * pixels)
-    for plane in range(start, stop):
-        c, at = plane % channels, plane * pixels
-        high, scale, shift = _line(x, c, mean, inv_std, weight, bias)
-        slope = -share * grad_weight[c] * inv_std[c] * scale
-        level = -share * grad_bias[c] * scale - (mean[c] - high) * slope
-        for i in range(0, pixels, lanes(x)):
-            away = load_part(x, at + i, pixels - i, 0) - high
-            g = load_part(grad_out, at + i, pixels - i, 0)
-            g = _let_through(g, fma(away, scale, shift), low, top) * scale
-            if training:
-                g = g + fma(away, slope, level)
-            store_part(grad_input, at + i, pixels - i, g)
+    width, share = lanes(x), 1 / (n * pixels)
+    slopes, levels = np.zeros((2, group))
+    for c0 in range(start, stop, group):
+        c1 = min(c0 + group, stop)
+        if sums:
+            totals, products = np.zeros((2, group * width))
+            for b in range(n):
+                for c in range(c0, c1):
+                    high, scale, shift = _line(x, c, mean, inv_std, weight, bias)
+                    at = (b * channels + c) * pixels
+                    for first in range(0, pixels, RUN):
+                        last = min(first + RUN, pixels)
+                        total = product = splat(x, 0)
+                        for i in range(first, last, width):
+                            away = load_part(x, at + i, last - i, high) - high
+                            y = _y(away, scale, shift, out, at + i, last - i)
+                            g = _let_through(load_part(grad_out, at + i, last - i, 0), y, low, top)
+                            total = total + g
+                            product = fma(g, away, product)
+                        _add(totals, (c - c0) * width, total)
+                        _add(products, (c - c0) * width, product)
+            for c in range(c0, c1):
+                high, scale, _ = _line(x, c, mean, inv_std, weight, bias)
+                mine = slice((c - c0) * width, (c - c0 + 1) * width)
+                grad_bias[c] = totals[mine].sum()
+                grad_weight[c] = (products[mine].sum() - (mean[c] - high) * grad_bias[c]) * inv_std[c]
+                slopes[c - c0] = -share * grad_weight[c] * inv_std[c] * scale
+                levels[c - c0] = -share * grad_bias[c] * scale - (mean[c] - high) * slopes[c - c0]
+        for b in range(n):
+            for c in range(c0, c1):
+                high, scale, shift = _line(x, c, mean, inv_std, weight, bias)
+                slope, level = slopes[c - c0], levels[c - c0]
+                at = (b * channels + c) * pixels
+                for i in range(0, pixels, width):
+                    away = load_part(x, at + i, pixels - i, 0) - high
+                    y = _y(away, scale, shift, out, at + i, pixels - i)
+                    g = _let_through(load_part(grad_out, at + i, pixels - i, 0), y, low, top)
+                    if grad_residual is not None:
+                        store_part(grad_residual, at + i, pixels - i, g)
+                    g = g * scale
+                    if training:
+                        g = g + fma(away, slope, level)
+                    store_part(grad_input, at + i, pixels - i, g)
+
+
+@kernel
+def _y(away, scale, shift, out, at, count):
+    """Return what the activation got, as far as its bounds can tell."""
+    if out is None:
+        return fma(away, scale, shift)
+    return load_part(out, at, count, 0)
 
 
 def batch_norm2d_statistics(x):
@@ -145,43 +177,32 @@ def batch_norm2d_forward(x, mean, inv_std, weight, bias, residual=None, *, activ
     n, channels, h, w = x.shape
     out = np.empty_like(x)
     launch(
-        _forward, n * channels, x.reshape(-1), channels, h * w, mean, inv_std, weight, bias, _flat(residual, x),
+        _forward, n * channels, x.reshape(-1), channels, h * w, mean, inv_std, weight, bias, _flat(residual),
         *_BOUNDS[activation], out.reshape(-1), work=h * w,
     )  # fmt: skip
     return out
 
 
-def batch_norm2d_grad_weight_bias(grad_out, x, mean, inv_std, weight, bias, out=None, *, activation=None):
-    """Return the gradients of weight, sum of g * normal, and of bias, sum of g, and g, that of the residual.
+def batch_norm2d_grad(grad_out, x, mean, inv_std, weight, bias, out=None, *, activation=None, training=True, sums=True):
+    """Return the gradients of x, weight, bias and residual; g is the part of grad_out that the activation lets through.
 
-    g is the part of grad_out that the activation lets through. Where ``out``, the output, is not given, no residual
-    was added: out follows from x again, and None is returned for g.
+    The residual's is g itself, bias's its sum, weight's the sum of g * normal. In training a pixel also moves the mean
+    and the variance, and through them every output of its channel: that takes from g its mean and its part along
+    ``normal``, which follow from the two sums. In inference there is nothing to take away, and without ``sums`` None
+    is returned for weight and bias. Where ``out``, the output, is not given, there is no residual: out follows from x.
     """
     n, channels, h, w = x.shape
+    grad_input, grad_residual = np.empty_like(x), None if out is None else np.empty_like(x)
     grad_weight, grad_bias = np.empty(channels), np.empty(channels)
-    grad_residual = None if out is None else np.empty_like(x)
+    group = min(channels, 1 + GROUP_BYTES // (2 * (x.nbytes // channels + 1)))
     launch(
-        _grad_weight_bias, channels, grad_out.reshape(-1), x.reshape(-1), n, channels, h * w, mean, inv_std, weight,
-        bias, _flat(out, x), *_BOUNDS[activation], _flat(grad_residual, x), grad_weight, grad_bias, work=n * h * w,
+        _grad, channels, grad_out.reshape(-1), x.reshape(-1), _flat(out), n, channels, h * w, group, mean, inv_std,
+        weight, bias, *_BOUNDS[activation], training, sums, grad_input.reshape(-1), grad_weight, grad_bias,
+        _flat(grad_residual), work=n * h * w,
     )  # fmt: skip
-    return grad_weight, grad_bias, grad_residual
+    return grad_input, grad_weight if sums else None, grad_bias if sums else None, grad_residual
 
 
-def batch_norm2d_grad_input(grad_out, x, mean, inv_std, weight, bias, sums=None, *, activation=None):
-    """Training: a pixel also moves the mean and the variance, and through them every output of its channel.
-
-    That takes from g, the part of grad_out that the activation lets through, its mean and its part along ``normal``,
-    which follow from ``sums`` = (grad_weight, grad_bias). In inference there is nothing to take away: ``sums`` is None.
-    """
-    n, channels, h, w = x.shape
-    grad_input = np.empty_like(x)
-    launch(
-        _grad_input, n * channels, grad_out.reshape(-1), x.reshape(-1), n, channels, h * w, mean, inv_std, weight,
-        bias, *_BOUNDS[activation], sums is not None, *(sums or (mean, mean)), grad_input.reshape(-1), work=h * w,
-    )  # fmt: skip
-    return grad_input
-
-
-def _flat(array, x):
-    """Return the memory of ``array`` as one axis, nothing of x's dtype if there is no array."""
-    return np.empty(0, x.dtype) if array is None else array.reshape(-1)
+def _flat(array):
+    """Return the memory of ``array``, if there is one, as one axis."""
+    return None if array is None else array.reshape(-1)

@@ -59,46 +59,35 @@ def batch_norm2d_forward(x, mean, inv_std, weight, bias, residual=None, *, activ
     return out
 
 
-def batch_norm2d_grad_weight_bias(grad_out, x, mean, inv_std, weight, bias, out=None, *, activation=None):
-    """Return the gradients of weight, sum of g * normal, and of bias, sum of g, and g, that of the residual.
+def batch_norm2d_grad(grad_out, x, mean, inv_std, weight, bias, out=None, *, activation=None, training=True, sums=True):
+    """Return the gradients of x, weight, bias and residual; g is the part of grad_out that the activation lets through.
 
-    g is the part of grad_out that the activation lets through. Where ``out``, the output, is not given, no residual
-    was added: out follows from x again, and None is returned for g.
-    """
-    n, channels, h, w = x.shape
-    grad_weight, grad_bias = np.zeros_like(mean), np.zeros_like(mean)
-    grad_residual = None if out is None else np.empty_like(x)
-    for b in range(n):
-        for c in range(channels):
-            for y in range(h):
-                for xx in range(w):
-                    normal = (x[b, c, y, xx] - mean[c]) * inv_std[c]
-                    value = normal * weight[c] + bias[c] if out is None else out[b, c, y, xx]
-                    g = _let_through(grad_out[b, c, y, xx], value, activation)
-                    grad_weight[c] += g * normal
-                    grad_bias[c] += g
-                    if grad_residual is not None:
-                        grad_residual[b, c, y, xx] = g
-    return grad_weight, grad_bias, grad_residual
-
-
-def batch_norm2d_grad_input(grad_out, x, mean, inv_std, weight, bias, sums=None, *, activation=None):
-    """Training: a pixel also moves the mean and the variance, and through them every output of its channel.
-
-    That takes from g, the part of grad_out that the activation lets through, its mean and its part along ``normal``,
-    which follow from ``sums`` = (grad_weight, grad_bias). In inference there is nothing to take away: ``sums`` is None.
+    The residual's is g itself, bias's its sum, weight's the sum of g * normal. In training a pixel also moves the mean
+    and the variance, and through them every output of its channel: that takes from g its mean and its part along
+    ``normal``, which follow from the two sums. In inference there is nothing to take away, and without ``sums`` None
+    is returned for weight and bias. Where ``out``, the output, is not given, there is no residual: out follows from x.
     """
     n, channels, h, w = x.shape
     count = n * h * w
-    grad_input = np.empty_like(x)
+    g, normal, grad_input = np.empty_like(x), np.empty_like(x), np.empty_like(x)
+    grad_weight, grad_bias = np.zeros_like(mean), np.zeros_like(mean)
     for b in range(n):
         for c in range(channels):
             for y in range(h):
                 for xx in range(w):
-                    normal = (x[b, c, y, xx] - mean[c]) * inv_std[c]
-                    g = _let_through(grad_out[b, c, y, xx], normal * weight[c] + bias[c], activation)
-                    if sums is not None:
-                        grad_weight, grad_bias = sums
-                        g -= grad_bias[c] / count + normal * grad_weight[c] / count
-                    grad_input[b, c, y, xx] = g * inv_std[c] * weight[c]
-    return grad_input
+                    here = b, c, y, xx
+                    normal[here] = (x[here] - mean[c]) * inv_std[c]
+                    value = normal[here] * weight[c] + bias[c] if out is None else out[here]
+                    g[here] = _let_through(grad_out[here], value, activation)
+                    grad_weight[c] += g[here] * normal[here]
+                    grad_bias[c] += g[here]
+    for b in range(n):
+        for c in range(channels):
+            for y in range(h):
+                for xx in range(w):
+                    here = b, c, y, xx
+                    rest = g[here]
+                    if training:
+                        rest -= grad_bias[c] / count + normal[here] * grad_weight[c] / count
+                    grad_input[here] = rest * inv_std[c] * weight[c]
+    return grad_input, grad_weight if sums else None, grad_bias if sums else None, None if out is None else g

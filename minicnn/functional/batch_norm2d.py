@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.autograd import Array, Tensor, record
+from minicnn.autograd import Array, Tensor, needs_grad, record
 from minicnn.errors import OptionError, ShapeError
 from minicnn.functional import check
 from minicnn.functional.check import Input
@@ -127,33 +127,25 @@ def batch_norm2d(
     added = None if shortcut is None else shortcut.array
     out = k.batch_norm2d_forward(xa, mean, inv_std, wa, ba, added, activation=activation)
 
-    # Only behind a residual must the output be asked what the activation cut off.
+    # Only after a residual was added must the output be asked what the activation cut off.
     asked = None if shortcut is None or activation is None else out
-    sums: list[Any] = []
+    sums = training or needs_grad(w, b)
+    grads: list[Any] = []
 
     def shared(grad_out: Array) -> list[Any]:
-        """Return the gradients of weight, bias and (where ``asked``) residual: computed once, a tape is walked once."""
-        if not sums:
-            sums.extend(
-                k.batch_norm2d_grad_weight_bias(grad_out, xa, mean, inv_std, wa, ba, asked, activation=activation)
-            )
-        return sums
+        """Return the gradients of x, weight, bias, residual: computed once, for a tape is walked once."""
+        if not grads:
+            options = {"activation": activation, "training": training, "sums": sums}
+            grads.extend(k.batch_norm2d_grad(grad_out, xa, mean, inv_std, wa, ba, asked, **options))
+        return grads
 
-    def grad_input(grad_out: Array) -> Array:
-        left = activation
-        if asked is not None:  # what has come through the activation is the residual's gradient
-            grad_out, left = shared(grad_out)[2], None
-        both = shared(grad_out)[:2] if training else None
-        grad: Array = k.batch_norm2d_grad_input(grad_out, xa, mean, inv_std, wa, ba, both, activation=left)
-        return grad
-
-    pairs: list[tuple[Tensor, Any]] = [(x, grad_input)]
+    pairs: list[tuple[Tensor, Any]] = [(x, lambda grad_out: shared(grad_out)[0])]
     if w is not None:
-        pairs.append((w, lambda grad_out: shared(grad_out)[0].astype(xa.dtype)))
+        pairs.append((w, lambda grad_out: shared(grad_out)[1].astype(xa.dtype)))
     if b is not None:
-        pairs.append((b, lambda grad_out: shared(grad_out)[1].astype(xa.dtype)))
+        pairs.append((b, lambda grad_out: shared(grad_out)[2].astype(xa.dtype)))
     if shortcut is not None:
-        pairs.append((shortcut, lambda grad_out: grad_out if asked is None else shared(grad_out)[2]))
+        pairs.append((shortcut, lambda grad_out: grad_out if asked is None else shared(grad_out)[3]))
     return record(op, out, *pairs)
 
 
