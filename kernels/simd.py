@@ -149,6 +149,17 @@ def splat(typing_context, array, scalar):
     return vector(array, array.dtype), code
 
 
+@intrinsic
+def counting(typing_context, array):
+    """Return the vector 0, 1, 2, .. for ``array``'s dtype."""
+    vector = Vector(array.dtype)
+
+    def code(context, builder, signature, arguments):
+        return ir.Constant(context.get_value_type(vector), [float(i) for i in range(vector.lanes)])
+
+    return vector(array), code
+
+
 def _lanewise(build, *kinds, result=None):
     """Type and code of an operation lane by lane; a plain number beside vectors stands for a vector full of it."""
     vector = next(kind for kind in kinds if isinstance(kind, Vector))
@@ -293,7 +304,9 @@ for _function, _sign in _COMPARISONS.items():  # false where a lane is not a num
     _operator(_function, lambda builder, a, b, sign=_sign: builder.fcmp_ordered(sign, a, b))
 for _function, _name in {
     operator.add: "fadd",
+    operator.iadd: "fadd",
     operator.sub: "fsub",
+    operator.isub: "fsub",
     operator.mul: "fmul",
     operator.truediv: "fdiv",
     operator.and_: "and_",  # this one and the next work on ``bits``
