@@ -304,7 +304,7 @@ def conv2d_forward(
     out = np.empty((n, c_out, *out_hw), x.dtype)
     nothing = out[:0].reshape(-1)
     base, shift = nothing if residual is None else residual.reshape(-1), nothing if bias is None else bias
-    if n and winograd.wins(filters, stride, dilation, groups, out_hw):
+    if n and winograd.wins(*filters.shape[:2], window, stride, dilation, groups, out_hw):
         winograd.correlate(x, filters, out, base, shift, ACTIVATIONS[activation], (padding[0][0], padding[1][0]))
         return out
     h_out, w_out = out_hw
@@ -379,7 +379,7 @@ def conv2d_grad_input(grad_out, weight, *, input_shape, stride, padding, dilatio
     nothing = grad_input[:0].reshape(-1)
     if window == (1, 1) and stride == (1, 1) and padding == ((0, 0), (0, 0)):
         grad_out, h, w = grad_out.reshape(n, c_out, 1, h * w), 1, h * w
-    if n and winograd.wins(filters, stride, dilation, groups, (h, w)):
+    if n and winograd.wins(*filters.shape[:2], window, stride, dilation, groups, (h, w)):
         back = turned(filters, 1, (0, 0), (1, 1), (3, 3))
         winograd.correlate(grad_out, back, grad_input, nothing, nothing, 0, (2 - padding[0][0], 2 - padding[1][0]))
         return grad_input
@@ -407,6 +407,8 @@ def conv2d_grad_weight(grad_out, x, *, weight_shape, stride, padding, dilation, 
     rows, taps = c_out // groups, x.shape[1] // groups * kh * kw
     if n and _is_linear(x.shape[2:], (kh, kw), padding, groups):
         sums = matmul(grad_out.reshape(n, c_out).T, x.reshape(n, -1))
+    elif grad_out.size and winograd.wins(c_out, x.shape[1], (kh, kw), stride, dilation, groups, out_hw):
+        sums = winograd.grad_weight(grad_out, x, (padding[0][0], padding[1][0]))
     elif not grad_out.size:
         sums = np.zeros((c_out, taps), x.dtype)
     else:
