@@ -221,8 +221,7 @@ def _grad_weight(
     channels = min((block - 1) // kk + 2, image[0] // groups)
     lines = np.empty(0 if plain else sorted_size(DEPTH, out_hw, channels, kinds, extra) + 3 * width, sums.dtype)
     source = x if plain else lines
-    panel_a = DEPTH * ROWS + lanes(sums)  # behind each panel a vector to spare: the images come one after the other
-    a = np.empty((rows + ROWS - 1) // ROWS * panel_a, sums.dtype)
+    a = np.empty((rows + ROWS - 1) // ROWS * ROWS * DEPTH, sums.dtype)
     panel = np.empty(width * (DEPTH + width), sums.dtype)
     runs = np.empty((DEPTH + 1, 4), np.int64)
     first_runs = np.empty(2, np.int64)
@@ -268,14 +267,14 @@ def _grad_weight(
                 run = min(depth - k, pixels - p)
                 for m in range(0, rows, ROWS):
                     at_g = ((b * groups + group) * rows + m) * pixels + p
-                    pack(grad_out, at_g, pixels, 1, min(ROWS, rows - m), run, ROWS, a, m // ROWS * panel_a + k * ROWS)
+                    pack(grad_out, at_g, pixels, 1, min(ROWS, rows - m), run, ROWS, a, m * depth + k * ROWS)
                 k += run
             for tap in range(tap0, tap1, width):
                 count = min(width, tap1 - tap)
                 pack_pixels(source, runs, 0, first_runs[1], offsets[tap - tap0 :], count, panel)
                 for m in range(0, rows, ROWS):
                     tile(
-                        depth, a, m // ROWS * panel_a, panel, 0, steps, base, nothing, 0, 0,
+                        depth, a, m * depth, panel, 0, steps, base, nothing, 0, 0,
                         sums, ((chunk * groups + group) * rows + m) * taps + tap, taps, columns, 0,
                         min(ROWS, rows - m), count, scratch,
                     )  # fmt: skip

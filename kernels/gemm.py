@@ -125,15 +125,16 @@ def pack(source, at, across, along, count, depth, width, panels, panels_at):
     """Fill panels of ``width`` columns, one after the other, until all ``count`` columns have their place.
 
     Column j, step k is ``source[at + j * across + k * along]`` and goes to place ``(j // width * depth + k) * width + j % width``.
-    What is missing to the last panel, and one vector behind it, may hold anything afterwards.
+    The columns that are missing to the last panel may hold anything afterwards.
     """
     n = lanes(panels)
+    # Vectors reach beyond the columns of a row into the rows that follow. Those are filled later; the last ones singly.
+    spare = ((width + n - 1) // n * n - 1) // width
     if across == 1:
         for k in range(depth):
             for j in range(0, count, width):
                 here, there = panels_at + j * depth + k * width, at + k * along + j
-                # Whole vectors may reach into the next row of the panel, which is filled later.
-                room = width % n == 0 or (k + 1 < depth and there + width + n <= source.size)
+                room = width % n == 0 or (k + spare < depth and there + width + n <= source.size)
                 if j + width <= count and room:
                     for i in range(0, width, n):
                         store(panels, here + i, load(source, there + i))
@@ -146,7 +147,7 @@ def pack(source, at, across, along, count, depth, width, panels, panels_at):
         here, there, columns = panels_at + first * depth, at + first * across, min(width, count - first)
         k = 0
         if along == 1:  # squares of vectors, transposed in registers
-            while k + n <= depth:
+            while k + n + spare <= depth:
                 # A vector may reach beyond the row; the last group goes first, so that the others set that right.
                 for j in range((width - 1) // n * n, -1, -n):
                     block = square(zero)
