@@ -1,88 +1,234 @@
 """Depthwise convolution, fast. Read reference/depthwise_conv2d.py first.
 
-Nothing is summed over channels, so there is no matrix product to gain from: 9 multiplications for each pixel
-that comes from memory. A tap at a time, the inner loop runs along a row of the image, which the compiler turns
-into vector instructions; the plane stays in the first-level cache meanwhile.
+Nothing is summed over channels, so there is no matrix product to gain from: 9 multiplications for each pixel that
+comes from memory. All that counts is to run along the pixels in whole vectors, whatever the padding, the stride and the
+width of the map:
+
+- An image is first laid out as one ``line``: its rows, with the zeros of the padding, one behind the other, ``pitch``
+  apart. A tap of the filter then is one number, its ``offset`` along the line, for every pixel:
+  out[q] = sum over taps of weight[tap] * line[q + offset[tap]]. No borders, no branches, and rows of 7 pixels keep all
+  lanes busy as rows of 112 do. What is computed at the seams of the rows is thrown away.
+- A stride of s deals the pixels out to s x s lines (the ``phases``): row y, column x to the line (y % s, x % s). On
+  these lines all taps step by 1 again; a tap merely knows its line. Two shuffles deal out two vectors.
+- The gradient of the input is the same walk with source and target exchanged: grad_out is laid out as one line, each
+  of the s x s phases of grad_input is a sum over its own taps, and the phases are zipped together.
+- The gradient of the weight walks along both lines and keeps nine sums, one a tap, in registers.
+- The lines hold a ``band`` of rows of one image plane, so that they stay in the first-level cache.
 """
+
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-from minicnn.kernels.conv2d import CHUNKS, conv2d_grad_bias, inside
+from minicnn.kernels.conv2d import CHUNKS, conv2d_grad_bias
 from minicnn.kernels.jit import kernel, launch
+from minicnn.kernels.simd import (
+    broadcast, even, fma, lanes, load, load_some, odd, peek, poke, splat, store, tuple_setitem, zip_high, zip_low,
+)  # fmt: skip
+
+BLOCK = 8  # vectors of a line that a sum over taps keeps in registers
+TAPS = 9  # sums of the gradient of the weight that stay in registers
+LINE = 3072  # numbers in a line: 12 KB of float32
+SLACK = 256  # numbers behind a line that whole blocks may read or write
 
 
 @kernel
-def _forward(start, stop, x, weight, bias, c_in, c_out, stride, corner, dilation, out):
-    """Job: one output plane."""
-    _, h, w = x.shape
-    _, h_out, w_out = out.shape
-    _, kh, kw = weight.shape
+def _lay_row(x, at, count, first, step, line, there, phase):
+    """Deal ``count`` pixels out to the lines: pixel i to line (first + i) % step, column (first + i) // step."""
+    n = lanes(x)
+    if step == 1:
+        for i in range(0, count, n):
+            store(line, there + first + i, load_some(x, at + i, count - i))
+    elif step == 2:
+        near, far = there + first // 2, there + (first + 1) // 2
+        near, far = near + first % 2 * phase, far + (1 - first % 2) * phase
+        for i in range(0, count, 2 * n):
+            a, b = load_some(x, at + i, count - i), load_some(x, at + i + n, count - i - n)
+            store(line, near + i // 2, even(a, b))
+            store(line, far + i // 2, odd(a, b))
+    else:
+        for i in range(count):
+            poke(line, there + (first + i) % step * phase + (first + i) // step, peek(x, at + i))
+
+
+@kernel
+def _lay(x, at, size, corner, step, row, rows, pitch, line, phase):
+    """Lay out ``rows`` rows of every phase of the plane at ``x[at]``, from row ``row`` on."""
+    h, w = size
+    first, skipped = max(corner[1], 0), max(-corner[1], 0)  # a negative corner cuts pixels off
+    count = max(0, min(w - skipped, pitch * step[1] - first))
+    for r in range(rows * step[0]):
+        y = row * step[0] + r - corner[0]
+        there = r % step[0] * step[1] * phase + r // step[0] * pitch
+        if 0 <= y < h:
+            # A whole vector at the end of a row puts zeros on the seam, and on what the next row writes later.
+            _lay_row(x, at + y * w + skipped, count, first, step[1], line, there, phase)
+        else:
+            for p in range(step[1]):
+                for i in range(pitch):
+                    poke(line, there + p * phase + i, x.dtype.type(0))
+
+
+@kernel
+def _slide(line, count, weight, filter_at, taps, t0, t1, out, out_at, start, add):
+    """Sum over the taps t0 .. t1 for ``count`` places of a line, up to a whole block."""
+    n = lanes(out)
+    s = splat(out, start)
+    for q in range(0, count, BLOCK * n):
+        sums = (s, s, s, s, s, s, s, s)
+        if add:
+            for v in range(BLOCK):
+                sums = tuple_setitem(sums, v, load(out, out_at + q + v * n))
+        for t in range(t0, t1):
+            tap, at = broadcast(weight, filter_at + peek(taps, 2 * t)), q + peek(taps, 2 * t + 1)
+            for v in range(BLOCK):
+                sums = tuple_setitem(sums, v, fma(tap, load(line, at + v * n), sums[v]))
+        for v in range(BLOCK):
+            store(out, out_at + q + v * n, sums[v])
+
+
+@kernel
+def _pick_row(line, there, phase, step, out, at, count, stop):
+    """Zip ``count`` pixels out of ``step`` lines. Up to ``out[stop]`` a whole vector may run over the row's end."""
+    n = lanes(out)
+    done = 0
+    if step == 1:
+        done = min((count + n - 1) // n, (stop - at) // n) * n
+        for i in range(0, done, n):
+            store(out, at + i, load(line, there + i))
+    elif step == 2:
+        done = min((count + 2 * n - 1) // (2 * n), (stop - at) // (2 * n)) * 2 * n
+        for i in range(0, done, 2 * n):
+            a, b = load(line, there + i // 2), load(line, there + phase + i // 2)
+            store(out, at + i, zip_low(a, b))
+            store(out, at + i + n, zip_high(a, b))
+    for i in range(done, count):
+        poke(out, at + i, peek(line, there + i % step * phase + i // step))
+
+
+@kernel
+def _correlate(start, stop, x, weight, bias, multiplier, plan, taps, ends, out):
+    """Job: one plane of ``out``, which is the sum over one or several planes of x, each with a filter of its own.
+
+    Either several planes of ``out`` share a plane of x (the multiplier of forward), or they have several each.
+    """
+    size, out_size, corner, split, zipped, reach, (pitch, band), kernel_size = plan
+    filter_size = kernel_size[0] * kernel_size[1]
+    shared, sources = multiplier
+    h_out, w_out = out_size
+    phase = (band + reach) * pitch + SLACK
+    line = np.zeros(split[0] * split[1] * phase, out.dtype)
+    result_phase = band * pitch + SLACK
+    result = np.empty(zipped[0] * zipped[1] * result_phase, out.dtype)
+    c_out = bias.size
     for plane in range(start, stop):
         oc = plane % c_out
-        source = plane // c_out * c_in + oc // (c_out // c_in)
-        for oy in range(h_out):
-            for ox in range(w_out):
-                out[plane, oy, ox] = bias[oc]
-            for ky in range(kh):
-                y = oy * stride[0] + ky * dilation[0] - corner[0]
-                if 0 <= y < h:
-                    for kx in range(kw):
-                        first = kx * dilation[1] - corner[1]
-                        tap = weight[oc, ky, kx]
-                        t0, t1 = inside(first, stride[1], w_out, w)
-                        for ox in range(t0, t1):
-                            out[plane, oy, ox] += tap * x[source, y, first + ox * stride[1]]
+        for row in range(0, (h_out + zipped[0] - 1) // zipped[0], band):
+            rows = min(band, (h_out + zipped[0] - 1) // zipped[0] - row)
+            for i in range(sources):
+                source = plane // shared * sources + i
+                _lay(x, source * size[0] * size[1], size, corner, split, row, rows + reach, pitch, line, phase)
+                filter_at = (oc * sources + i) * filter_size
+                for f in range(zipped[0] * zipped[1]):
+                    _slide(
+                        line, rows * pitch, weight, filter_at, taps, ends[f], ends[f + 1], result, f * result_phase,
+                        bias[oc], i > 0,
+                    )  # fmt: skip
+            for y in range(row * zipped[0], min(h_out, (row + rows) * zipped[0])):
+                there = y % zipped[0] * zipped[1] * result_phase + (y // zipped[0] - row) * pitch
+                _pick_row(
+                    result, there, result_phase, zipped[1], out, (plane * h_out + y) * w_out, w_out,
+                    stop * h_out * w_out,
+                )  # fmt: skip
 
 
 @kernel
-def _grad_input(start, stop, grad_out, weight, c_in, c_out, stride, corner, dilation, grad_input):
-    """Job: one input plane."""
-    _, h, w = grad_input.shape
-    _, h_out, w_out = grad_out.shape
-    _, kh, kw = weight.shape
-    multiplier = c_out // c_in
-    for plane in range(start, stop):
-        b, ic = plane // c_in, plane % c_in
-        for oc in range(ic * multiplier, (ic + 1) * multiplier):
-            for oy in range(h_out):
-                for ky in range(kh):
-                    y = oy * stride[0] + ky * dilation[0] - corner[0]
-                    if 0 <= y < h:
-                        for kx in range(kw):
-                            first = kx * dilation[1] - corner[1]
-                            tap = weight[oc, ky, kx]
-                            t0, t1 = inside(first, stride[1], w_out, w)
-                            for ox in range(t0, t1):
-                                grad_input[plane, y, first + ox * stride[1]] += tap * grad_out[b * c_out + oc, oy, ox]
+def _weigh(line, grad, count, taps, t, sums):
+    """Add to the sums of the taps t .. t + 8 their products along two lines."""
+    n = lanes(sums)
+    zero = splat(sums, 0)
+    s = (zero, zero, zero, zero, zero, zero, zero, zero, zero)
+    at = (peek(taps, 2 * t + 1), peek(taps, 2 * t + 3), peek(taps, 2 * t + 5), peek(taps, 2 * t + 7), peek(taps, 2 * t + 9),
+          peek(taps, 2 * t + 11), peek(taps, 2 * t + 13), peek(taps, 2 * t + 15), peek(taps, 2 * t + 17))
+    for q in range(0, count, n):
+        g = load(grad, q)
+        for i in range(TAPS):
+            s = tuple_setitem(s, i, fma(g, load(line, at[i] + q), s[i]))
+    for i in range(TAPS):
+        store(sums, (t + i) * n, load(sums, (t + i) * n) + s[i])
 
 
 @kernel
-def _grad_weight(start, stop, grad_out, x, n, c_in, c_out, stride, corner, dilation, sums):
+def _grad_weight(start, stop, grad_out, x, n, multiplier, plan, taps, c_out, chunks, sums):
     """Job: one filter, over one chunk of the batch. ``sums`` is (chunks, C_out, KH, KW)."""
-    _, h, w = x.shape
-    _, h_out, w_out = grad_out.shape
-    chunks, _, kh, kw = sums.shape
-    row = np.zeros(w_out, sums.dtype)
+    size, out_size, corner, split, zipped, reach, (pitch, band), kernel_size = plan
+    h_out, w_out = out_size
+    filter_size = kernel_size[0] * kernel_size[1]
+    phase = (band + reach) * pitch + SLACK
+    line = np.zeros(split[0] * split[1] * phase, x.dtype)
+    grad = np.zeros(band * pitch + SLACK, x.dtype)
+    width = lanes(x)
+    totals = np.empty((filter_size + TAPS) * width, x.dtype)
     for job in range(start, stop):
         chunk, oc = job // c_out, job % c_out
-        for ky in range(kh):
-            for kx in range(kw):
-                first = kx * dilation[1] - corner[1]
-                t0, t1 = inside(first, stride[1], w_out, w)
-                row[:] = 0
-                for b in range(n * chunk // chunks, n * (chunk + 1) // chunks):
-                    source = b * c_in + oc // (c_out // c_in)
-                    for oy in range(h_out):
-                        y = oy * stride[0] + ky * dilation[0] - corner[0]
-                        if 0 <= y < h:
-                            for ox in range(t0, t1):
-                                row[ox] += grad_out[b * c_out + oc, oy, ox] * x[source, y, first + ox * stride[1]]
-                sums[chunk, oc, ky, kx] = row.sum()
+        totals[:] = 0
+        for b in range(n * chunk // chunks, n * (chunk + 1) // chunks):
+            plane = b * c_out + oc
+            for row in range(0, h_out, band):
+                rows = min(band, h_out - row)
+                _lay(
+                    x, plane // multiplier * size[0] * size[1], size, corner, split, row, rows + reach, pitch, line,
+                    phase,
+                )  # fmt: skip
+                _lay(grad_out, plane * h_out * w_out, out_size, (0, 0), (1, 1), row, rows, pitch, grad, 0)
+                for t in range(0, filter_size, TAPS):
+                    _weigh(line, grad, rows * pitch, taps, t, totals)
+        for t in range(filter_size):
+            total = 0.0
+            for i in range(width):
+                total += totals[t * width + i]
+            sums[job * filter_size + taps[2 * t]] = total
 
 
-def _planes(array):
-    n, c, h, w = array.shape
-    return array.reshape(n * c, h, w)
+class Plan(NamedTuple):
+    """The sizes that a kernel needs; ``taps`` holds (place in the filter, offset along the line), phase by phase."""
+
+    sizes: tuple
+    taps: np.ndarray
+    ends: np.ndarray
+
+
+def _axis(kernel, stride, begin, dilation, back):
+    """Return the taps of one axis as (target phase, source phase, shift), and how far the source is shifted.
+
+    Forward, out[r] takes x[r * stride + k * dilation - begin]. Back, grad_input[r * stride + f] takes
+    grad_out[r + (f + begin - k * dilation) / stride], for the taps for which this is whole: a tap belongs to one f.
+    """
+    if not back:
+        return [(0, k * dilation % stride, k * dilation // stride) for k in range(kernel)], begin
+    phases = [(k * dilation - begin) % stride for k in range(kernel)]
+    shifts = [(f + begin - k * dilation) // stride for k, f in enumerate(phases)]
+    return [(f, 0, shift - min(shifts)) for f, shift in zip(phases, shifts, strict=True)], -min(shifts)
+
+
+@lru_cache(maxsize=256)
+def _plan(size, out_size, kernel, stride, begin, dilation, back):
+    """How to walk: from x (``size``) to out (``out_size``), or ``back`` from grad_out to grad_input."""
+    (rows, top), (columns, left) = (_axis(kernel[a], stride[a], begin[a], dilation[a], back) for a in (0, 1))
+    split, zipped = ((1, 1), stride) if back else (stride, (1, 1))
+    pitch = -(-out_size[1] // zipped[1]) + max(shift for _, _, shift in columns)
+    reach = max(shift for _, _, shift in rows)
+    band = max(1, min(-(-out_size[0] // zipped[0]), LINE // pitch - reach))
+    phase = (band + reach) * pitch + SLACK
+    taps = sorted(
+        (to_y * zipped[1] + to_x, ky * kernel[1] + kx, (y * split[1] + x) * phase + down * pitch + right)
+        for ky, (to_y, y, down) in enumerate(rows)
+        for kx, (to_x, x, right) in enumerate(columns)
+    )
+    ends = np.searchsorted([tap[0] for tap in taps], np.arange(zipped[0] * zipped[1] + 1))
+    table = np.array([tap[1:] for tap in taps] + [(0, 0)] * TAPS).reshape(-1)  # whole groups of nine
+    return Plan((size, out_size, (top, left), split, zipped, reach, (pitch, band), kernel), table, ends)
 
 
 def depthwise_conv2d_forward(x, weight, bias, *, stride, padding, dilation, out_hw):
@@ -90,9 +236,10 @@ def depthwise_conv2d_forward(x, weight, bias, *, stride, padding, dilation, out_
     (n, c_in), (c_out, _, kh, kw) = x.shape[:2], weight.shape
     out = np.empty((n, c_out, *out_hw), x.dtype)
     start = np.zeros(c_out, x.dtype) if bias is None else bias
+    plan = _plan(x.shape[2:], tuple(out_hw), (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, False)
     launch(
-        _forward, n * c_out, _planes(x), _planes(weight), start, c_in, c_out, stride, (padding[0][0], padding[1][0]),
-        dilation, _planes(out), work=out_hw[0] * out_hw[1] * kh * kw / 4,
+        _correlate, n * c_out, x.reshape(-1), weight.reshape(-1), start, (c_out // c_in, 1), plan.sizes, plan.taps,
+        plan.ends, out.reshape(-1), work=out_hw[0] * out_hw[1] * kh * kw / 4,
     )  # fmt: skip
     return out
 
@@ -100,11 +247,14 @@ def depthwise_conv2d_forward(x, weight, bias, *, stride, padding, dilation, out_
 def depthwise_conv2d_grad_input(grad_out, weight, *, input_shape, stride, padding, dilation):
     """grad_out (N, C * m, H_out, W_out) -> (N, C, H, W)."""
     (n, c_in), (c_out, _, kh, kw) = input_shape[:2], weight.shape
-    grad_input = np.zeros(input_shape, grad_out.dtype)
-    work = grad_out.shape[2] * grad_out.shape[3] * kh * kw / 4
+    grad_input = np.empty(input_shape, grad_out.dtype)
+    plan = _plan(
+        grad_out.shape[2:], tuple(input_shape[2:]), (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, True
+    )
     launch(
-        _grad_input, n * c_in, _planes(grad_out), _planes(weight), c_in, c_out, stride,
-        (padding[0][0], padding[1][0]), dilation, _planes(grad_input), work=work,
+        _correlate, n * c_in, grad_out.reshape(-1), weight.reshape(-1), np.zeros(c_in, weight.dtype),
+        (1, c_out // c_in), plan.sizes, plan.taps, plan.ends, grad_input.reshape(-1),
+        work=grad_out.shape[2] * grad_out.shape[3] * kh * kw / 4,
     )  # fmt: skip
     return grad_input
 
@@ -115,9 +265,10 @@ def depthwise_conv2d_grad_weight(grad_out, x, *, weight_shape, stride, padding, 
     c_out, _, kh, kw = weight_shape
     chunks = max(1, min(n, CHUNKS // c_out))
     sums = np.empty((chunks, c_out, kh, kw), x.dtype)
+    plan = _plan(x.shape[2:], grad_out.shape[2:], (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, False)
     launch(
-        _grad_weight, chunks * c_out, _planes(grad_out), _planes(x), n, c_in, c_out, stride,
-        (padding[0][0], padding[1][0]), dilation, sums, work=grad_out.size / c_out / chunks * kh * kw / 4,
+        _grad_weight, chunks * c_out, grad_out.reshape(-1), x.reshape(-1), n, c_out // c_in, plan.sizes, plan.taps,
+        c_out, chunks, sums.reshape(-1), work=grad_out.size / c_out / chunks * kh * kw / 4,
     )  # fmt: skip
     return sums.sum(axis=0)[:, None]
 

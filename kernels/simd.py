@@ -24,6 +24,7 @@ import os
 
 from llvmlite import binding, ir
 from numba import types
+from numba.core import cgutils
 from numba.core.extending import intrinsic, models, overload, register_model
 from numba.cpython.unsafe.tuple import tuple_setitem as tuple_setitem  # replaces one vector of a tuple of vectors
 
@@ -87,6 +88,27 @@ def load(typing_context, array, index):
         return builder.load(pointer, align=array.dtype.bitwidth // 8)
 
     return vector(array, types.intp), code
+
+
+@intrinsic
+def load_some(typing_context, array, index, count):
+    """Return ``load(array, index)`` with zeros in the lanes from ``count`` on, whose memory is not touched."""
+    vector, place = Vector(array.dtype), ir.IntType(32)
+    n = vector.lanes
+
+    def code(context, builder, signature, arguments):
+        kind, places = context.get_value_type(vector), ir.VectorType(place, n)
+        address = _address(context, builder, signature.args[0], *arguments[:2])
+        pointer = builder.bitcast(address, kind.as_pointer())
+        limit = builder.insert_element(ir.Constant(places, ir.Undefined), builder.trunc(arguments[2], place), place(0))
+        limit = builder.shuffle_vector(limit, limit, places([0] * n))
+        mask = builder.icmp_signed("<", places(list(range(n))), limit)
+        arguments = [pointer, place(array.dtype.bitwidth // 8), mask, ir.Constant(kind, None)]
+        load = ir.FunctionType(kind, [argument.type for argument in arguments])
+        name = f"llvm.masked.load.v{n}f{array.dtype.bitwidth}.p0"
+        return builder.call(cgutils.get_or_insert_function(builder.module, load, name), arguments)
+
+    return vector(array, types.intp, types.intp), code
 
 
 @intrinsic
