@@ -34,40 +34,35 @@ SLACK = 256  # numbers behind a line that whole blocks may read or write
 
 
 @kernel
-def _lay_row(x, at, count, first, step, line, there, phase):
-    """Deal ``count`` pixels out to the lines: pixel i to line (first + i) % step, column (first + i) // step."""
-    n = lanes(x)
-    if step == 1:
-        for i in range(0, count, n):
-            store(line, there + first + i, load_some(x, at + i, count - i))
-    elif step == 2:
-        near, far = there + first // 2, there + (first + 1) // 2
-        near, far = near + first % 2 * phase, far + (1 - first % 2) * phase
-        for i in range(0, count, 2 * n):
-            a, b = load_some(x, at + i, count - i), load_some(x, at + i + n, count - i - n)
-            store(line, near + i // 2, even(a, b))
-            store(line, far + i // 2, odd(a, b))
-    else:
-        for i in range(count):
-            poke(line, there + (first + i) % step * phase + (first + i) // step, peek(x, at + i))
-
-
-@kernel
 def _lay(x, at, size, corner, step, row, rows, pitch, line, phase):
-    """Lay out ``rows`` rows of every phase of the plane at ``x[at]``, from row ``row`` on."""
+    """Deal the plane at ``x[at]`` out to lines, ``rows`` rows of each from row ``row`` on, with zeros around it."""
+    n = lanes(x)
     h, w = size
     first, skipped = max(corner[1], 0), max(-corner[1], 0)  # a negative corner cuts pixels off
     count = max(0, min(w - skipped, pitch * step[1] - first))
-    for r in range(rows * step[0]):
-        y = row * step[0] + r - corner[0]
-        there = r % step[0] * step[1] * phase + r // step[0] * pitch
-        if 0 <= y < h:
-            # A whole vector at the end of a row puts zeros on the seam, and on what the next row writes later.
-            _lay_row(x, at + y * w + skipped, count, first, step[1], line, there, phase)
-        else:
-            for p in range(step[1]):
-                for i in range(pitch):
-                    poke(line, there + p * phase + i, x.dtype.type(0))
+    # A whole vector at the end of a row puts zeros on the seam, and on what the next row writes later.
+    for parity in range(step[0]):
+        for r in range(rows):
+            y = (row + r) * step[0] + parity - corner[0]
+            here, there = at + y * w + skipped, parity * step[1] * phase + r * pitch
+            if y < 0 or y >= h:
+                for p in range(step[1]):
+                    for i in range(0, pitch, n):
+                        store(line, there + p * phase + i, splat(x, 0))
+            elif step[1] == 1:
+                for i in range(0, count, n):
+                    store(line, there + first + i, load_some(x, here + i, count - i))
+            elif step[1] == 2:
+                to_even, to_odd = there + (first + 1) // 2, there + first // 2 + phase
+                if first % 2:
+                    to_even, to_odd = to_odd, to_even
+                for i in range(0, count, 2 * n):
+                    a, b = load_some(x, here + i, count - i), load_some(x, here + i + n, count - i - n)
+                    store(line, to_even + i // 2, even(a, b))
+                    store(line, to_odd + i // 2, odd(a, b))
+            else:
+                for i in range(count):
+                    poke(line, there + (first + i) % step[1] * phase + (first + i) // step[1], peek(x, here + i))
 
 
 @kernel
@@ -89,22 +84,27 @@ def _slide(line, count, weight, filter_at, taps, t0, t1, out, out_at, start, add
 
 
 @kernel
-def _pick_row(line, there, phase, step, out, at, count, stop):
-    """Zip ``count`` pixels out of ``step`` lines. Up to ``out[stop]`` a whole vector may run over the row's end."""
+def _pick(line, phase, pitch, step, row, rows, size, out, at, stop):
+    """Zip the rows of the lines into the plane at ``out[at]``. Whole vectors may run over, up to ``out[stop]``."""
     n = lanes(out)
-    done = 0
-    if step == 1:
-        done = min((count + n - 1) // n, (stop - at) // n) * n
-        for i in range(0, done, n):
-            store(out, at + i, load(line, there + i))
-    elif step == 2:
-        done = min((count + 2 * n - 1) // (2 * n), (stop - at) // (2 * n)) * 2 * n
-        for i in range(0, done, 2 * n):
-            a, b = load(line, there + i // 2), load(line, there + phase + i // 2)
-            store(out, at + i, zip_low(a, b))
-            store(out, at + i + n, zip_high(a, b))
-    for i in range(done, count):
-        poke(out, at + i, peek(line, there + i % step * phase + i // step))
+    h, w = size
+    for r in range(rows):
+        for parity in range(min(step[0], h - (row + r) * step[0])):
+            there, here = parity * step[1] * phase + r * pitch, at + ((row + r) * step[0] + parity) * w
+            done = 0
+            # What a whole vector writes behind the end of a row is written again by the next row.
+            if step[1] == 1:
+                while done < w and here + done + n <= stop:
+                    store(out, here + done, load(line, there + done))
+                    done += n
+            elif step[1] == 2:
+                while done < w and here + done + 2 * n <= stop:
+                    a, b = load(line, there + done // 2), load(line, there + phase + done // 2)
+                    store(out, here + done, zip_low(a, b))
+                    store(out, here + done + n, zip_high(a, b))
+                    done += 2 * n
+            for i in range(done, w):
+                poke(out, here + i, peek(line, there + i % step[1] * phase + i // step[1]))
 
 
 @kernel
@@ -135,12 +135,8 @@ def _correlate(start, stop, x, weight, bias, multiplier, plan, taps, ends, out):
                         line, rows * pitch, weight, filter_at, taps, ends[f], ends[f + 1], result, f * result_phase,
                         bias[oc], i > 0,
                     )  # fmt: skip
-            for y in range(row * zipped[0], min(h_out, (row + rows) * zipped[0])):
-                there = y % zipped[0] * zipped[1] * result_phase + (y // zipped[0] - row) * pitch
-                _pick_row(
-                    result, there, result_phase, zipped[1], out, (plane * h_out + y) * w_out, w_out,
-                    stop * h_out * w_out,
-                )  # fmt: skip
+            at = plane * h_out * w_out
+            _pick(result, result_phase, pitch, zipped, row, rows, out_size, out, at, stop * h_out * w_out)
 
 
 @kernel
@@ -169,6 +165,7 @@ def _grad_weight(start, stop, grad_out, x, n, multiplier, plan, taps, c_out, chu
     line = np.zeros(split[0] * split[1] * phase, x.dtype)
     grad = np.zeros(band * pitch + SLACK, x.dtype)
     width = lanes(x)
+    zero = splat(x, 0)
     totals = np.empty((filter_size + TAPS) * width, x.dtype)
     for job in range(start, stop):
         chunk, oc = job // c_out, job % c_out
@@ -182,6 +179,7 @@ def _grad_weight(start, stop, grad_out, x, n, multiplier, plan, taps, c_out, chu
                     phase,
                 )  # fmt: skip
                 _lay(grad_out, plane * h_out * w_out, out_size, (0, 0), (1, 1), row, rows, pitch, grad, 0)
+                store(grad, rows * pitch, zero)  # the last vector sees nothing of the band before
                 for t in range(0, filter_size, TAPS):
                     _weigh(line, grad, rows * pitch, taps, t, totals)
         for t in range(filter_size):
