@@ -21,176 +21,227 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minicnn.kernels.conv2d import CHUNKS, conv2d_grad_bias
+from minicnn.kernels.conv2d import CHUNKS, conv2d_grad_bias, inside
 from minicnn.kernels.jit import kernel, launch
 from minicnn.kernels.simd import (
-    broadcast, even, fma, lanes, load, load_some, odd, peek, poke, splat, store, tuple_setitem, zip_high, zip_low,
+    VECTOR_BYTES, broadcast, even, fma, lanes, load, load_some, odd, peek, poke, splat, store, tuple_setitem, zip_high, zip_low,
 )  # fmt: skip
 
-BLOCK = 8  # vectors of a line that a sum over taps keeps in registers
+STRIP = 7  # rows whose sums stay in registers: the maps of networks for 224 x 224 images are multiples of it
 TAPS = 9  # sums of the gradient of the weight that stay in registers
 LINE = 3072  # numbers in a line: 12 KB of float32
-SLACK = 256  # numbers behind a line that whole blocks may read or write
 
 
 @kernel
-def _lay(x, at, size, corner, step, row, rows, pitch, line, phase):
-    """Deal the plane at ``x[at]`` out to lines, ``rows`` rows of each from row ``row`` on, with zeros around it."""
+def _lay(x, at, apart, planes, size, corner, step, row, rows, pitch, line, phase):
+    """Deal planes of x out to lines, ``rows`` rows of each from row ``row`` on, with zeros around the image.
+
+    Plane p starts at ``x[at + p * apart]``; its lines are step[0] x step[1] phases of ``phase`` numbers.
+    """
     n = lanes(x)
+    zero = splat(x, 0)
     h, w = size
     first, skipped = max(corner[1], 0), max(-corner[1], 0)  # a negative corner cuts pixels off
     count = max(0, min(w - skipped, pitch * step[1] - first))
-    # A whole vector at the end of a row puts zeros on the seam, and on what the next row writes later.
-    for parity in range(step[0]):
-        for r in range(rows):
-            y = (row + r) * step[0] + parity - corner[0]
-            here, there = at + y * w + skipped, parity * step[1] * phase + r * pitch
-            if y < 0 or y >= h:
-                for p in range(step[1]):
-                    for i in range(0, pitch, n):
-                        store(line, there + p * phase + i, splat(x, 0))
-            elif step[1] == 1:
-                for i in range(0, count, n):
-                    store(line, there + first + i, load_some(x, here + i, count - i))
-            elif step[1] == 2:
-                to_even, to_odd = there + (first + 1) // 2, there + first // 2 + phase
-                if first % 2:
-                    to_even, to_odd = to_odd, to_even
-                for i in range(0, count, 2 * n):
-                    a, b = load_some(x, here + i, count - i), load_some(x, here + i + n, count - i - n)
-                    store(line, to_even + i // 2, even(a, b))
-                    store(line, to_odd + i // 2, odd(a, b))
-            else:
-                for i in range(count):
-                    poke(line, there + (first + i) % step[1] * phase + (first + i) // step[1], peek(x, here + i))
+    for p in range(planes):
+        for parity in range(step[0]):
+            y = row * step[0] + parity - corner[0]
+            top, bottom = inside(y, step[0], rows, h)
+            base = (p * step[0] + parity) * step[1] * phase
+            for k in range(base, base + step[1] * phase, phase):
+                for q in range(k, k + top * pitch, n):
+                    store(line, q, zero)
+                for q in range(k + bottom * pitch, k + rows * pitch, n):
+                    store(line, q, zero)
+            here = at + p * apart + (y + top * step[0]) * w + skipped
+            there = base + top * pitch
+            # A whole vector at the end of a row puts zeros on the seam, and on what the next row writes later.
+            for _ in range(top, bottom):
+                if step[1] == 1:
+                    whole = count // n * n
+                    for i in range(0, whole, n):
+                        store(line, there + first + i, load(x, here + i))
+                    store(line, there + first + whole, load_some(x, here + whole, count - whole))
+                elif step[1] == 2:
+                    to_even, to_odd = there + (first + 1) // 2, there + first // 2 + phase
+                    if first % 2:
+                        to_even, to_odd = to_odd, to_even
+                    for i in range(0, count, 2 * n):
+                        a, b = load_some(x, here + i, count - i), load_some(x, here + i + n, count - i - n)
+                        store(line, to_even + i // 2, even(a, b))
+                        store(line, to_odd + i // 2, odd(a, b))
+                else:
+                    for i in range(count):
+                        poke(line, there + (first + i) % step[1] * phase + (first + i) // step[1], peek(x, here + i))
+                here += step[0] * w
+                there += pitch
 
 
 @kernel
-def _slide(line, count, weight, filter_at, taps, t0, t1, out, out_at, start, add):
-    """Sum over the taps t0 .. t1 for ``count`` places of a line, up to a whole block."""
+def _slide(line, line_size, pitch, rows, planes, weight, filter_at, apart, taps, ends, bias, add, out, phase, width):
+    """Sum over the taps for every phase of ``out``, STRIP rows by one vector at a time."""
     n = lanes(out)
-    s = splat(out, start)
-    for q in range(0, count, BLOCK * n):
-        sums = (s, s, s, s, s, s, s, s)
-        if add:
-            for v in range(BLOCK):
-                sums = tuple_setitem(sums, v, load(out, out_at + q + v * n))
-        for t in range(t0, t1):
-            tap, at = broadcast(weight, filter_at + peek(taps, 2 * t)), q + peek(taps, 2 * t + 1)
-            for v in range(BLOCK):
-                sums = tuple_setitem(sums, v, fma(tap, load(line, at + v * n), sums[v]))
-        for v in range(BLOCK):
-            store(out, out_at + q + v * n, sums[v])
+    for p in range(planes):
+        filter_at %= weight.size
+        s = splat(out, bias[filter_at // apart])
+        for f in range(ends.size // 2):
+            for r in range(0, rows, STRIP):
+                for c in range(0, width, n):
+                    there = (p * (ends.size // 2) + f) * phase + r * width + c
+                    here = p * line_size + r * pitch + c
+                    sums = (s, s, s, s, s, s, s)
+                    if add:
+                        for i in range(STRIP):
+                            sums = tuple_setitem(sums, i, load(out, there + i * width))
+                    for t in range(ends[2 * f], ends[2 * f + 1]):  # three below one another: each row is loaded once
+                        at = here + peek(taps, 4 * t)
+                        upper = broadcast(weight, filter_at + peek(taps, 4 * t + 1))
+                        middle = broadcast(weight, filter_at + peek(taps, 4 * t + 2))
+                        lower = broadcast(weight, filter_at + peek(taps, 4 * t + 3))
+                        for i in range(STRIP):
+                            total = fma(upper, load(line, at + i * pitch), sums[i])
+                            total = fma(middle, load(line, at + (i + 1) * pitch), total)
+                            sums = tuple_setitem(sums, i, fma(lower, load(line, at + (i + 2) * pitch), total))
+                    for t in range(ends[2 * f + 1], ends[2 * f + 2]):
+                        at, tap = here + peek(taps, 4 * t), broadcast(weight, filter_at + peek(taps, 4 * t + 1))
+                        for i in range(STRIP):
+                            sums = tuple_setitem(sums, i, fma(tap, load(line, at + i * pitch), sums[i]))
+                    for i in range(STRIP):
+                        store(out, there + i * width, sums[i])
+        filter_at += apart
 
 
 @kernel
-def _pick(line, phase, pitch, step, row, rows, size, out, at, stop):
-    """Zip the rows of the lines into the plane at ``out[at]``. Whole vectors may run over, up to ``out[stop]``."""
+def _pick(line, phase, pitch, step, row, rows, planes, size, out, at, stop):
+    """Zip the rows of the lines into planes from ``out[at]`` on. Whole vectors may run over, up to ``out[stop]``."""
     n = lanes(out)
     h, w = size
-    for r in range(rows):
-        for parity in range(min(step[0], h - (row + r) * step[0])):
-            there, here = parity * step[1] * phase + r * pitch, at + ((row + r) * step[0] + parity) * w
-            done = 0
-            # What a whole vector writes behind the end of a row is written again by the next row.
-            if step[1] == 1:
-                while done < w and here + done + n <= stop:
-                    store(out, here + done, load(line, there + done))
-                    done += n
-            elif step[1] == 2:
-                while done < w and here + done + 2 * n <= stop:
-                    a, b = load(line, there + done // 2), load(line, there + phase + done // 2)
-                    store(out, here + done, zip_low(a, b))
-                    store(out, here + done + n, zip_high(a, b))
-                    done += 2 * n
-            for i in range(done, w):
-                poke(out, here + i, peek(line, there + i % step[1] * phase + i // step[1]))
+    for p in range(planes):
+        for r in range(rows):
+            for parity in range(min(step[0], h - (row + r) * step[0])):
+                there = (p * step[0] + parity) * step[1] * phase + r * pitch
+                here = at + (p * h + (row + r) * step[0] + parity) * w
+                done = 0
+                # What a whole vector writes behind the end of a row is written again by the next row.
+                if step[1] == 1:
+                    done = min((w + n - 1) // n, (stop - here) // n) * n
+                    for i in range(0, done, n):
+                        store(out, here + i, load(line, there + i))
+                elif step[1] == 2:
+                    done = min((w + 2 * n - 1) // (2 * n), (stop - here) // (2 * n)) * 2 * n
+                    for i in range(0, done, 2 * n):
+                        a, b = load(line, there + i // 2), load(line, there + phase + i // 2)
+                        store(out, here + i, zip_low(a, b))
+                        store(out, here + i + n, zip_high(a, b))
+                for i in range(done, w):
+                    poke(out, here + i, peek(line, there + i % step[1] * phase + i // step[1]))
 
 
 @kernel
-def _correlate(start, stop, x, weight, bias, multiplier, plan, taps, ends, out):
-    """Job: one plane of ``out``, which is the sum over one or several planes of x, each with a filter of its own.
+def _correlate(start, stop, x, weight, bias, shared, sources, plan, taps, ends, out):
+    """Job: one plane of ``out``, the sum over ``sources`` planes of x, each with a filter of its own.
 
-    Either several planes of ``out`` share a plane of x (the multiplier of forward), or they have several each.
+    ``shared`` planes of ``out`` in a row have the same source. One of the two numbers is 1.
     """
-    size, out_size, corner, split, zipped, reach, (pitch, band), kernel_size = plan
-    filter_size = kernel_size[0] * kernel_size[1]
-    shared, sources = multiplier
-    h_out, w_out = out_size
-    phase = (band + reach) * pitch + SLACK
-    line = np.zeros(split[0] * split[1] * phase, out.dtype)
-    result_phase = band * pitch + SLACK
-    result = np.empty(zipped[0] * zipped[1] * result_phase, out.dtype)
-    c_out = bias.size
-    for plane in range(start, stop):
-        oc = plane % c_out
-        for row in range(0, (h_out + zipped[0] - 1) // zipped[0], band):
-            rows = min(band, (h_out + zipped[0] - 1) // zipped[0] - row)
+    size, out_size, corner, split, zipped, reach, pitch, width, band, together = plan
+    area, out_area, filter_size = size[0] * size[1], out_size[0] * out_size[1], weight.size // (bias.size * sources)
+    height = (out_size[0] + zipped[0] - 1) // zipped[0]
+    n = lanes(out)
+    strips = (band + STRIP - 1) // STRIP * STRIP
+    phase, result_phase = (strips + reach) * pitch + n, strips * width
+    line_size = split[0] * split[1] * phase
+    line = np.zeros(together * line_size, out.dtype)
+    result = np.empty(together * zipped[0] * zipped[1] * result_phase, out.dtype)
+    step = together if shared == 1 else 1
+    for plane in range(start, stop, step):
+        planes = min(step, stop - plane)
+        for row in range(0, height, band):
+            rows = min(band, height - row)
             for i in range(sources):
-                source = plane // shared * sources + i
-                _lay(x, source * size[0] * size[1], size, corner, split, row, rows + reach, pitch, line, phase)
-                filter_at = (oc * sources + i) * filter_size
-                for f in range(zipped[0] * zipped[1]):
-                    _slide(
-                        line, rows * pitch, weight, filter_at, taps, ends[f], ends[f + 1], result, f * result_phase,
-                        bias[oc], i > 0,
-                    )  # fmt: skip
-            at = plane * h_out * w_out
-            _pick(result, result_phase, pitch, zipped, row, rows, out_size, out, at, stop * h_out * w_out)
+                _lay(
+                    x, (plane // shared * sources + i) * area, sources * area, planes, size, corner, split, row,
+                    rows + reach, pitch, line, phase,
+                )  # fmt: skip
+                _slide(
+                    line, line_size, pitch, rows, planes, weight, (plane * sources + i) * filter_size,
+                    sources * filter_size, taps, ends, bias, i > 0, result, result_phase, width,
+                )  # fmt: skip
+            _pick(
+                result, result_phase, width, zipped, row, rows, planes, out_size, out, plane * out_area,
+                stop * out_area,
+            )  # fmt: skip
 
 
 @kernel
-def _weigh(line, grad, count, taps, t, sums):
-    """Add to the sums of the taps t .. t + 8 their products along two lines."""
+def _weigh(line, line_size, pitch, rows, planes, grad_out, at, size, taps, sums):
+    """Add to the sums of each tap, a vector for each, its products along the rows of ``line`` and of ``grad_out``."""
     n = lanes(sums)
-    zero = splat(sums, 0)
-    s = (zero, zero, zero, zero, zero, zero, zero, zero, zero)
-    at = (peek(taps, 2 * t + 1), peek(taps, 2 * t + 3), peek(taps, 2 * t + 5), peek(taps, 2 * t + 7), peek(taps, 2 * t + 9),
-          peek(taps, 2 * t + 11), peek(taps, 2 * t + 13), peek(taps, 2 * t + 15), peek(taps, 2 * t + 17))
-    for q in range(0, count, n):
-        g = load(grad, q)
-        for i in range(TAPS):
-            s = tuple_setitem(s, i, fma(g, load(line, at[i] + q), s[i]))
-    for i in range(TAPS):
-        store(sums, (t + i) * n, load(sums, (t + i) * n) + s[i])
+    w = size[1]
+    tap_count = taps.size // 4
+    for p in range(planes):
+        for t in range(0, tap_count - TAPS + 1, TAPS):
+            there = p * tap_count * n + t * n
+            s = (
+                load(sums, there), load(sums, there + n), load(sums, there + 2 * n), load(sums, there + 3 * n),
+                load(sums, there + 4 * n), load(sums, there + 5 * n), load(sums, there + 6 * n),
+                load(sums, there + 7 * n), load(sums, there + 8 * n),
+            )  # fmt: skip
+            base = p * line_size
+            places = (base, base, base, base, base, base, base, base, base)
+            for i in range(TAPS):
+                places = tuple_setitem(places, i, base + peek(taps, 4 * (t + i)))
+            for c in range(0, w, n):
+                here = at + p * size[0] * size[1] + c
+                for r in range(rows):
+                    g = load_some(grad_out, here + r * w, w - c)
+                    for i in range(TAPS):
+                        s = tuple_setitem(s, i, fma(g, load_some(line, places[i] + c + r * pitch, w - c), s[i]))
+            for i in range(TAPS):
+                store(sums, there + i * n, s[i])
 
 
 @kernel
-def _grad_weight(start, stop, grad_out, x, n, multiplier, plan, taps, c_out, chunks, sums):
+def _grad_weight(start, stop, grad_out, x, n, shared, plan, taps, filter_size, c_out, chunks, sums):
     """Job: one filter, over one chunk of the batch. ``sums`` is (chunks, C_out, KH, KW)."""
-    size, out_size, corner, split, zipped, reach, (pitch, band), kernel_size = plan
-    h_out, w_out = out_size
-    filter_size = kernel_size[0] * kernel_size[1]
-    phase = (band + reach) * pitch + SLACK
-    line = np.zeros(split[0] * split[1] * phase, x.dtype)
-    grad = np.zeros(band * pitch + SLACK, x.dtype)
-    width = lanes(x)
-    zero = splat(x, 0)
-    totals = np.empty((filter_size + TAPS) * width, x.dtype)
-    for job in range(start, stop):
+    size, out_size, corner, split, zipped, reach, pitch, width, band, together = plan
+    area, out_area = size[0] * size[1], out_size[0] * out_size[1]
+    v = lanes(x)
+    strips = (band + STRIP - 1) // STRIP * STRIP
+    phase = (strips + reach) * pitch + v
+    line_size = split[0] * split[1] * phase
+    line = np.zeros(together * line_size, x.dtype)
+    taps_size = taps.size // 4 * v
+    totals = np.empty(together * taps_size + 2 * v, x.dtype)
+    step = together if shared == 1 else 1
+    job = start
+    while job < stop:
         chunk, oc = job // c_out, job % c_out
+        planes = min(step, stop - job, c_out - oc)
         totals[:] = 0
         for b in range(n * chunk // chunks, n * (chunk + 1) // chunks):
             plane = b * c_out + oc
-            for row in range(0, h_out, band):
-                rows = min(band, h_out - row)
+            for row in range(0, out_size[0], band):
+                rows = min(band, out_size[0] - row)
                 _lay(
-                    x, plane // multiplier * size[0] * size[1], size, corner, split, row, rows + reach, pitch, line,
-                    phase,
+                    x, plane // shared * area, area, planes, size, corner, split, row, rows + reach, pitch, line, phase,
                 )  # fmt: skip
-                _lay(grad_out, plane * h_out * w_out, out_size, (0, 0), (1, 1), row, rows, pitch, grad, 0)
-                store(grad, rows * pitch, zero)  # the last vector sees nothing of the band before
-                for t in range(0, filter_size, TAPS):
-                    _weigh(line, grad, rows * pitch, taps, t, totals)
-        for t in range(filter_size):
-            total = 0.0
-            for i in range(width):
-                total += totals[t * width + i]
-            sums[job * filter_size + taps[2 * t]] = total
+                at = plane * out_area + row * out_size[1]
+                _weigh(line, line_size, pitch, rows, planes, grad_out, at, out_size, taps, totals)
+        # Neighbours are added until one number is left of each vector.
+        length, count = v, planes * taps_size
+        while length > 1:
+            count, length = count // 2, length // 2
+            for i in range(0, count, v):
+                a, b_ = load(totals, 2 * i), load(totals, 2 * i + v)
+                store(totals, i, even(a, b_) + odd(a, b_))
+        for p in range(planes):
+            for t in range(filter_size):
+                poke(sums, (job + p) * filter_size + peek(taps, 4 * t + 1), peek(totals, p * (taps_size // v) + t))
+        job += planes
 
 
 class Plan(NamedTuple):
-    """The sizes that a kernel needs; ``taps`` holds (place in the filter, offset along the line), phase by phase."""
+    """The sizes that a kernel needs, and the ``taps``: (offset along the line, places in the filter), phase by phase."""
 
     sizes: tuple
     taps: np.ndarray
@@ -211,22 +262,41 @@ def _axis(kernel, stride, begin, dilation, back):
 
 
 @lru_cache(maxsize=256)
-def _plan(size, out_size, kernel, stride, begin, dilation, back):
+def _plan(size, out_size, kernel, stride, begin, dilation, back, n):
     """How to walk: from x (``size``) to out (``out_size``), or ``back`` from grad_out to grad_input."""
     (rows, top), (columns, left) = (_axis(kernel[a], stride[a], begin[a], dilation[a], back) for a in (0, 1))
     split, zipped = ((1, 1), stride) if back else (stride, (1, 1))
-    pitch = -(-out_size[1] // zipped[1]) + max(shift for _, _, shift in columns)
+    height, width = -(-out_size[0] // zipped[0]), -(-out_size[1] // zipped[1])
+    width = -(-width // n) * n
+    pitch = -(-(width + max(shift for _, _, shift in columns)) // n) * n
     reach = max(shift for _, _, shift in rows)
-    band = max(1, min(-(-out_size[0] // zipped[0]), LINE // pitch - reach))
-    phase = (band + reach) * pitch + SLACK
-    taps = sorted(
-        (to_y * zipped[1] + to_x, ky * kernel[1] + kx, (y * split[1] + x) * phase + down * pitch + right)
-        for ky, (to_y, y, down) in enumerate(rows)
-        for kx, (to_x, x, right) in enumerate(columns)
-    )
-    ends = np.searchsorted([tap[0] for tap in taps], np.arange(zipped[0] * zipped[1] + 1))
-    table = np.array([tap[1:] for tap in taps] + [(0, 0)] * TAPS).reshape(-1)  # whole groups of nine
-    return Plan((size, out_size, (top, left), split, zipped, reach, (pitch, band), kernel), table, ends)
+    band = max(1, (LINE // pitch - reach) // STRIP) * STRIP
+    together = max(1, band // height)
+    band = min(band, height)
+    strips = -(-band // STRIP) * STRIP
+    phase = (strips + reach) * pitch + n
+    groups = [[] for _ in range(zipped[0] * zipped[1])]
+    for ky, (to_y, y, down) in enumerate(rows):
+        for kx, (to_x, x, right) in enumerate(columns):
+            offset = (y * split[1] + x) * phase + down * pitch + right
+            groups[to_y * zipped[1] + to_x].append((offset, ky * kernel[1] + kx))
+    table, ends = [], [0]
+    for group in groups:
+        singles = dict(sorted(group))
+        for offset in list(singles):
+            three = (offset, offset + pitch, offset + 2 * pitch)
+            if all(place in singles for place in three):
+                table.append((offset, *(singles.pop(place) for place in three)))
+        ends.append(len(table))
+        table += [(offset, tap, 0, 0) for offset, tap in singles.items()]
+        ends.append(len(table))
+    if not back:
+        single = [(offset, tap, 0, 0) for offset, tap in sorted(groups[0])]
+        single += [(0, 0, 0, 0)] * (-len(single) % TAPS)
+    else:
+        single = [(0, 0, 0, 0)]
+    sizes = (size, out_size, (top, left), split, zipped, reach, pitch, width, band, together)
+    return Plan(sizes, np.array(table).reshape(-1), np.array(ends)), np.array(single).reshape(-1)
 
 
 def depthwise_conv2d_forward(x, weight, bias, *, stride, padding, dilation, out_hw):
@@ -234,9 +304,9 @@ def depthwise_conv2d_forward(x, weight, bias, *, stride, padding, dilation, out_
     (n, c_in), (c_out, _, kh, kw) = x.shape[:2], weight.shape
     out = np.empty((n, c_out, *out_hw), x.dtype)
     start = np.zeros(c_out, x.dtype) if bias is None else bias
-    plan = _plan(x.shape[2:], tuple(out_hw), (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, False)
+    plan, _ = _plan(x.shape[2:], tuple(out_hw), (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, False, VECTOR_BYTES // x.itemsize)
     launch(
-        _correlate, n * c_out, x.reshape(-1), weight.reshape(-1), start, (c_out // c_in, 1), plan.sizes, plan.taps,
+        _correlate, n * c_out, x.reshape(-1), weight.reshape(-1), start, c_out // c_in, 1, plan.sizes, plan.taps,
         plan.ends, out.reshape(-1), work=out_hw[0] * out_hw[1] * kh * kw / 4,
     )  # fmt: skip
     return out
@@ -246,12 +316,13 @@ def depthwise_conv2d_grad_input(grad_out, weight, *, input_shape, stride, paddin
     """grad_out (N, C * m, H_out, W_out) -> (N, C, H, W)."""
     (n, c_in), (c_out, _, kh, kw) = input_shape[:2], weight.shape
     grad_input = np.empty(input_shape, grad_out.dtype)
-    plan = _plan(
-        grad_out.shape[2:], tuple(input_shape[2:]), (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, True
+    plan, _ = _plan(
+        grad_out.shape[2:], tuple(input_shape[2:]), (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, True,
+        VECTOR_BYTES // grad_out.itemsize,
     )
     launch(
         _correlate, n * c_in, grad_out.reshape(-1), weight.reshape(-1), np.zeros(c_in, weight.dtype),
-        (1, c_out // c_in), plan.sizes, plan.taps, plan.ends, grad_input.reshape(-1),
+        1, c_out // c_in, plan.sizes, plan.taps, plan.ends, grad_input.reshape(-1),
         work=grad_out.shape[2] * grad_out.shape[3] * kh * kw / 4,
     )  # fmt: skip
     return grad_input
@@ -263,9 +334,9 @@ def depthwise_conv2d_grad_weight(grad_out, x, *, weight_shape, stride, padding, 
     c_out, _, kh, kw = weight_shape
     chunks = max(1, min(n, CHUNKS // c_out))
     sums = np.empty((chunks, c_out, kh, kw), x.dtype)
-    plan = _plan(x.shape[2:], grad_out.shape[2:], (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, False)
+    plan, single = _plan(x.shape[2:], grad_out.shape[2:], (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, False, VECTOR_BYTES // x.itemsize)
     launch(
-        _grad_weight, chunks * c_out, grad_out.reshape(-1), x.reshape(-1), n, c_out // c_in, plan.sizes, plan.taps,
+        _grad_weight, chunks * c_out, grad_out.reshape(-1), x.reshape(-1), n, c_out // c_in, plan.sizes, single, kh * kw,
         c_out, chunks, sums.reshape(-1), work=grad_out.size / c_out / chunks * kh * kw / 4,
     )  # fmt: skip
     return sums.sum(axis=0)[:, None]
