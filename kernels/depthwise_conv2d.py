@@ -27,8 +27,8 @@ from minicnn.kernels.simd import (
     VECTOR_BYTES, broadcast, even, fma, lanes, load, load_some, odd, peek, poke, splat, store, tuple_setitem, zip_high, zip_low,
 )  # fmt: skip
 
-STRIP = 7  # rows whose sums stay in registers: the maps of networks for 224 x 224 images are multiples of it
-TAPS = 9  # sums of the gradient of the weight that stay in registers
+TAPS = 9  # of a 3 x 3 filter, which stay in registers
+STRIP = 7  # rows that a single tap is multiplied with at a time
 LINE = 3072  # numbers in a line: 12 KB of float32
 
 
@@ -78,34 +78,68 @@ def _lay(x, at, apart, planes, size, corner, step, row, rows, pitch, line, phase
 
 
 @kernel
-def _slide(line, line_size, pitch, rows, planes, weight, filter_at, apart, taps, ends, bias, add, out, phase, width):
-    """Sum over the taps for every phase of ``out``, STRIP rows by one vector at a time."""
+def _three(line, at, a, b, c, total):
+    return fma(c, load(line, at + 2), fma(b, load(line, at + 1), fma(a, load(line, at), total)))
+
+
+@kernel
+def _slide_square(line, line_size, pitch, weight, filter_at, apart, taps, bias, add, planes, size, out, at, out_size, width):
+    """Sum over a dense 3 x 3 filter, four rows by one vector at a time, so that a row is loaded for three sums at once."""
     n = lanes(out)
+    rows, columns = size
     for p in range(planes):
         filter_at %= weight.size
         s = splat(out, bias[filter_at // apart])
-        for f in range(ends.size // 2):
+        w = (
+            broadcast(weight, filter_at + taps[1]), broadcast(weight, filter_at + taps[3]), broadcast(weight, filter_at + taps[5]),
+            broadcast(weight, filter_at + taps[7]), broadcast(weight, filter_at + taps[9]), broadcast(weight, filter_at + taps[11]),
+            broadcast(weight, filter_at + taps[13]), broadcast(weight, filter_at + taps[15]), broadcast(weight, filter_at + taps[17]),
+        )
+        for r in range(0, rows, 4):
+            r = min(r, rows - 4)
+            for c in range(0, columns, n):
+                c = max(0, min(c, columns - n))
+                here, there = p * line_size + r * pitch + c, at + p * out_size + r * width + c
+                sums = (s, s, s, s)
+                if add:
+                    for i in range(4):
+                        sums = tuple_setitem(sums, i, load(out, there + i * width))
+                for i in range(4):
+                    second = here + pitch
+                    total = _three(line, here, w[0], w[1], w[2], sums[i])
+                    total = _three(line, second, w[3], w[4], w[5], total)
+                    total = _three(line, second + pitch, w[6], w[7], w[8], total)
+                    sums = tuple_setitem(sums, i, total)
+                    here = second
+                for i in range(4):
+                    store(out, there + i * width, sums[i])
+        filter_at += apart
+
+
+@kernel
+def _slide(
+    line, line_size, pitch, weight, filter_at, apart, taps, ends, bias, add, planes, size, out, at, phase, width
+):
+    """Sum over the taps for every phase of ``out``, STRIP rows by one vector at a time."""
+    n = lanes(out)
+    rows, columns = size
+    for p in range(planes):
+        filter_at %= weight.size
+        s = splat(out, bias[filter_at // apart])
+        for f in range(ends.size - 1):
             for r in range(0, rows, STRIP):
-                for c in range(0, width, n):
-                    there = (p * (ends.size // 2) + f) * phase + r * width + c
-                    here = p * line_size + r * pitch + c
+                r = min(r, rows - STRIP)
+                for c in range(0, columns, n):
+                    c = max(0, min(c, columns - n))
+                    here, there = p * line_size + r * pitch + c, at + (p * (ends.size - 1) + f) * phase + r * width + c
                     sums = (s, s, s, s, s, s, s)
                     if add:
                         for i in range(STRIP):
                             sums = tuple_setitem(sums, i, load(out, there + i * width))
-                    for t in range(ends[2 * f], ends[2 * f + 1]):  # three below one another: each row is loaded once
-                        at = here + peek(taps, 4 * t)
-                        upper = broadcast(weight, filter_at + peek(taps, 4 * t + 1))
-                        middle = broadcast(weight, filter_at + peek(taps, 4 * t + 2))
-                        lower = broadcast(weight, filter_at + peek(taps, 4 * t + 3))
+                    for t in range(ends[f], ends[f + 1]):
+                        q, tap = here + peek(taps, 2 * t), broadcast(weight, filter_at + peek(taps, 2 * t + 1))
                         for i in range(STRIP):
-                            total = fma(upper, load(line, at + i * pitch), sums[i])
-                            total = fma(middle, load(line, at + (i + 1) * pitch), total)
-                            sums = tuple_setitem(sums, i, fma(lower, load(line, at + (i + 2) * pitch), total))
-                    for t in range(ends[2 * f + 1], ends[2 * f + 2]):
-                        at, tap = here + peek(taps, 4 * t), broadcast(weight, filter_at + peek(taps, 4 * t + 1))
-                        for i in range(STRIP):
-                            sums = tuple_setitem(sums, i, fma(tap, load(line, at + i * pitch), sums[i]))
+                            sums = tuple_setitem(sums, i, fma(tap, load(line, q + i * pitch), sums[i]))
                     for i in range(STRIP):
                         store(out, there + i * width, sums[i])
         filter_at += apart
@@ -138,7 +172,7 @@ def _pick(line, phase, pitch, step, row, rows, planes, size, out, at, stop):
 
 
 @kernel
-def _correlate(start, stop, x, weight, bias, shared, sources, plan, taps, ends, out):
+def _correlate(start, stop, x, weight, bias, shared, sources, plan, square, taps, ends, out):
     """Job: one plane of ``out``, the sum over ``sources`` planes of x, each with a filter of its own.
 
     ``shared`` planes of ``out`` in a row have the same source. One of the two numbers is 1.
@@ -147,29 +181,40 @@ def _correlate(start, stop, x, weight, bias, shared, sources, plan, taps, ends, 
     area, out_area, filter_size = size[0] * size[1], out_size[0] * out_size[1], weight.size // (bias.size * sources)
     height = (out_size[0] + zipped[0] - 1) // zipped[0]
     n = lanes(out)
-    strips = (band + STRIP - 1) // STRIP * STRIP
+    strips = max(band, STRIP)
     phase, result_phase = (strips + reach) * pitch + n, strips * width
     line_size = split[0] * split[1] * phase
     line = np.zeros(together * line_size, out.dtype)
     result = np.empty(together * zipped[0] * zipped[1] * result_phase, out.dtype)
-    step = together if shared == 1 else 1
-    for plane in range(start, stop, step):
-        planes = min(step, stop - plane)
+    plain = zipped[0] * zipped[1] == 1 and band >= STRIP
+    plane = start
+    while plane < stop:
+        planes = min(together, stop - plane) if shared == 1 else 1
+        direct = plain and (out_size[1] >= n or plane + planes < stop)
+        if plain and not direct and planes > 1:
+            direct, planes = True, planes - 1
         for row in range(0, height, band):
-            rows = min(band, height - row)
+            row = min(row, height - band)
             for i in range(sources):
                 _lay(
                     x, (plane // shared * sources + i) * area, sources * area, planes, size, corner, split, row,
-                    rows + reach, pitch, line, phase,
+                    band + reach, pitch, line, phase,
                 )  # fmt: skip
-                _slide(
-                    line, line_size, pitch, rows, planes, weight, (plane * sources + i) * filter_size,
-                    sources * filter_size, taps, ends, bias, i > 0, result, result_phase, width,
+                filter_at, apart = (plane * sources + i) * filter_size, sources * filter_size
+                if direct:
+                    at = plane * out_area + row * out_size[1]
+                    if square:
+                        _slide_square(line, line_size, pitch, weight, filter_at, apart, taps, bias, i > 0, planes, (band, out_size[1]), out, at, out_area, out_size[1])
+                    else:
+                        _slide(line, line_size, pitch, weight, filter_at, apart, taps, ends, bias, i > 0, planes, (band, out_size[1]), out, at, out_area, out_size[1])
+                else:
+                    _slide(line, line_size, pitch, weight, filter_at, apart, taps, ends, bias, i > 0, planes, (strips, width), result, 0, result_phase, width)
+            if not direct:
+                _pick(
+                    result, result_phase, width, zipped, row, band, planes, out_size, out, plane * out_area,
+                    stop * out_area,
                 )  # fmt: skip
-            _pick(
-                result, result_phase, width, zipped, row, rows, planes, out_size, out, plane * out_area,
-                stop * out_area,
-            )  # fmt: skip
+        plane += planes
 
 
 @kernel
@@ -177,27 +222,32 @@ def _weigh(line, line_size, pitch, rows, planes, grad_out, at, size, taps, sums)
     """Add to the sums of each tap, a vector for each, its products along the rows of ``line`` and of ``grad_out``."""
     n = lanes(sums)
     w = size[1]
-    tap_count = taps.size // 4
+    tap_count = taps.size // 2
+    whole = w // n * n
     for p in range(planes):
         for t in range(0, tap_count - TAPS + 1, TAPS):
             there = p * tap_count * n + t * n
-            s = (
-                load(sums, there), load(sums, there + n), load(sums, there + 2 * n), load(sums, there + 3 * n),
-                load(sums, there + 4 * n), load(sums, there + 5 * n), load(sums, there + 6 * n),
-                load(sums, there + 7 * n), load(sums, there + 8 * n),
-            )  # fmt: skip
+            zero = splat(sums, 0)
+            s = (zero, zero, zero, zero, zero, zero, zero, zero, zero)
             base = p * line_size
             places = (base, base, base, base, base, base, base, base, base)
             for i in range(TAPS):
-                places = tuple_setitem(places, i, base + peek(taps, 4 * (t + i)))
-            for c in range(0, w, n):
-                here = at + p * size[0] * size[1] + c
-                for r in range(rows):
-                    g = load_some(grad_out, here + r * w, w - c)
+                places = tuple_setitem(places, i, base + peek(taps, 2 * (t + i)))
+            here = at + p * size[0] * size[1]
+            for r in range(rows):
+                for c in range(0, whole, n):
+                    g = load(grad_out, here + c)
                     for i in range(TAPS):
-                        s = tuple_setitem(s, i, fma(g, load_some(line, places[i] + c + r * pitch, w - c), s[i]))
+                        s = tuple_setitem(s, i, fma(g, load(line, places[i] + c), s[i]))
+                if whole < w:
+                    g = load_some(grad_out, here + whole, w - whole)
+                    for i in range(TAPS):
+                        s = tuple_setitem(s, i, fma(g, load_some(line, places[i] + whole, w - whole), s[i]))
+                here += w
+                for i in range(TAPS):
+                    places = tuple_setitem(places, i, places[i] + pitch)
             for i in range(TAPS):
-                store(sums, there + i * n, s[i])
+                store(sums, there + i * n, load(sums, there + i * n) + s[i])
 
 
 @kernel
@@ -206,11 +256,11 @@ def _grad_weight(start, stop, grad_out, x, n, shared, plan, taps, filter_size, c
     size, out_size, corner, split, zipped, reach, pitch, width, band, together = plan
     area, out_area = size[0] * size[1], out_size[0] * out_size[1]
     v = lanes(x)
-    strips = (band + STRIP - 1) // STRIP * STRIP
+    strips = max(band, STRIP)
     phase = (strips + reach) * pitch + v
     line_size = split[0] * split[1] * phase
     line = np.zeros(together * line_size, x.dtype)
-    taps_size = taps.size // 4 * v
+    taps_size = taps.size // 2 * v
     totals = np.empty(together * taps_size + 2 * v, x.dtype)
     step = together if shared == 1 else 1
     job = start
@@ -236,14 +286,15 @@ def _grad_weight(start, stop, grad_out, x, n, shared, plan, taps, filter_size, c
                 store(totals, i, even(a, b_) + odd(a, b_))
         for p in range(planes):
             for t in range(filter_size):
-                poke(sums, (job + p) * filter_size + peek(taps, 4 * t + 1), peek(totals, p * (taps_size // v) + t))
+                poke(sums, (job + p) * filter_size + peek(taps, 2 * t + 1), peek(totals, p * (taps_size // v) + t))
         job += planes
 
 
 class Plan(NamedTuple):
-    """The sizes that a kernel needs, and the ``taps``: (offset along the line, places in the filter), phase by phase."""
+    """The sizes that a kernel needs, and the ``taps``: (offset along the line, place in the filter), phase by phase."""
 
     sizes: tuple
+    square: bool
     taps: np.ndarray
     ends: np.ndarray
 
@@ -270,33 +321,19 @@ def _plan(size, out_size, kernel, stride, begin, dilation, back, n):
     width = -(-width // n) * n
     pitch = -(-(width + max(shift for _, _, shift in columns)) // n) * n
     reach = max(shift for _, _, shift in rows)
-    band = max(1, (LINE // pitch - reach) // STRIP) * STRIP
+    band = max(LINE // pitch - reach, STRIP)
     together = max(1, band // height)
-    band = min(band, height)
-    strips = -(-band // STRIP) * STRIP
-    phase = (strips + reach) * pitch + n
-    groups = [[] for _ in range(zipped[0] * zipped[1])]
-    for ky, (to_y, y, down) in enumerate(rows):
-        for kx, (to_x, x, right) in enumerate(columns):
-            offset = (y * split[1] + x) * phase + down * pitch + right
-            groups[to_y * zipped[1] + to_x].append((offset, ky * kernel[1] + kx))
-    table, ends = [], [0]
-    for group in groups:
-        singles = dict(sorted(group))
-        for offset in list(singles):
-            three = (offset, offset + pitch, offset + 2 * pitch)
-            if all(place in singles for place in three):
-                table.append((offset, *(singles.pop(place) for place in three)))
-        ends.append(len(table))
-        table += [(offset, tap, 0, 0) for offset, tap in singles.items()]
-        ends.append(len(table))
-    if not back:
-        single = [(offset, tap, 0, 0) for offset, tap in sorted(groups[0])]
-        single += [(0, 0, 0, 0)] * (-len(single) % TAPS)
-    else:
-        single = [(0, 0, 0, 0)]
+    band = -(-height // -(-height // band))
+    phase = (max(band, STRIP) + reach) * pitch + n
+    taps = sorted(
+        (to_y * zipped[1] + to_x, (y * split[1] + x) * phase + down * pitch + right, ky * kernel[1] + kx)
+        for ky, (to_y, y, down) in enumerate(rows)
+        for kx, (to_x, x, right) in enumerate(columns)
+    )
+    ends = np.searchsorted([tap[0] for tap in taps], np.arange(zipped[0] * zipped[1] + 1))
+    table = np.array([tap[1:] for tap in taps] + [(0, 0)] * (-len(taps) % TAPS)).reshape(-1)
     sizes = (size, out_size, (top, left), split, zipped, reach, pitch, width, band, together)
-    return Plan(sizes, np.array(table).reshape(-1), np.array(ends)), np.array(single).reshape(-1)
+    return Plan(sizes, kernel == (3, 3) and stride == dilation == (1, 1), table, ends)
 
 
 def depthwise_conv2d_forward(x, weight, bias, *, stride, padding, dilation, out_hw):
@@ -304,9 +341,9 @@ def depthwise_conv2d_forward(x, weight, bias, *, stride, padding, dilation, out_
     (n, c_in), (c_out, _, kh, kw) = x.shape[:2], weight.shape
     out = np.empty((n, c_out, *out_hw), x.dtype)
     start = np.zeros(c_out, x.dtype) if bias is None else bias
-    plan, _ = _plan(x.shape[2:], tuple(out_hw), (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, False, VECTOR_BYTES // x.itemsize)
+    plan = _plan(x.shape[2:], tuple(out_hw), (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, False, VECTOR_BYTES // x.itemsize)
     launch(
-        _correlate, n * c_out, x.reshape(-1), weight.reshape(-1), start, c_out // c_in, 1, plan.sizes, plan.taps,
+        _correlate, n * c_out, x.reshape(-1), weight.reshape(-1), start, c_out // c_in, 1, plan.sizes, plan.square, plan.taps,
         plan.ends, out.reshape(-1), work=out_hw[0] * out_hw[1] * kh * kw / 4,
     )  # fmt: skip
     return out
@@ -316,13 +353,13 @@ def depthwise_conv2d_grad_input(grad_out, weight, *, input_shape, stride, paddin
     """grad_out (N, C * m, H_out, W_out) -> (N, C, H, W)."""
     (n, c_in), (c_out, _, kh, kw) = input_shape[:2], weight.shape
     grad_input = np.empty(input_shape, grad_out.dtype)
-    plan, _ = _plan(
+    plan = _plan(
         grad_out.shape[2:], tuple(input_shape[2:]), (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, True,
         VECTOR_BYTES // grad_out.itemsize,
     )
     launch(
         _correlate, n * c_in, grad_out.reshape(-1), weight.reshape(-1), np.zeros(c_in, weight.dtype),
-        1, c_out // c_in, plan.sizes, plan.taps, plan.ends, grad_input.reshape(-1),
+        1, c_out // c_in, plan.sizes, plan.square, plan.taps, plan.ends, grad_input.reshape(-1),
         work=grad_out.shape[2] * grad_out.shape[3] * kh * kw / 4,
     )  # fmt: skip
     return grad_input
@@ -334,9 +371,9 @@ def depthwise_conv2d_grad_weight(grad_out, x, *, weight_shape, stride, padding, 
     c_out, _, kh, kw = weight_shape
     chunks = max(1, min(n, CHUNKS // c_out))
     sums = np.empty((chunks, c_out, kh, kw), x.dtype)
-    plan, single = _plan(x.shape[2:], grad_out.shape[2:], (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, False, VECTOR_BYTES // x.itemsize)
+    plan = _plan(x.shape[2:], grad_out.shape[2:], (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, False, VECTOR_BYTES // x.itemsize)
     launch(
-        _grad_weight, chunks * c_out, grad_out.reshape(-1), x.reshape(-1), n, c_out // c_in, plan.sizes, single, kh * kw,
+        _grad_weight, chunks * c_out, grad_out.reshape(-1), x.reshape(-1), n, c_out // c_in, plan.sizes, plan.taps, kh * kw,
         c_out, chunks, sums.reshape(-1), work=grad_out.size / c_out / chunks * kh * kw / 4,
     )  # fmt: skip
     return sums.sum(axis=0)[:, None]
