@@ -24,12 +24,11 @@ import numpy as np
 from minicnn.kernels.conv2d import CHUNKS, conv2d_grad_bias, inside
 from minicnn.kernels.jit import kernel, launch
 from minicnn.kernels.simd import (
-    VECTOR_BYTES, broadcast, even, fma, lanes, load, load_some, odd, peek, poke, splat, store, tuple_setitem, zip_high, zip_low,
+    broadcast, even, fma, lanes, load, load_some, odd, peek, poke, splat, store, tuple_setitem, zip_high, zip_low,
 )  # fmt: skip
 
-TAPS = 9  # of a 3 x 3 filter, which stay in registers
-STRIP = 7  # rows that a single tap is multiplied with at a time
-LINE = 3072  # numbers in a line: 12 KB of float32
+STRIP = 7  # rows that a tap is multiplied with at a time
+LINES = 4096  # numbers in the lines of a visit: 16 KB of float32
 
 
 @kernel
@@ -43,10 +42,13 @@ def _lay(x, at, apart, planes, size, corner, step, row, rows, pitch, line, phase
     h, w = size
     first, skipped = max(corner[1], 0), max(-corner[1], 0)  # a negative corner cuts pixels off
     count = max(0, min(w - skipped, pitch * step[1] - first))
-    for p in range(planes):
-        for parity in range(step[0]):
-            y = row * step[0] + parity - corner[0]
-            top, bottom = inside(y, step[0], rows, h)
+    whole = count // (step[1] * n) * (step[1] * n)
+    rest = count - whole
+    to_even, to_odd = first // 2 + first % 2 * phase, (first + 1) // 2 + (1 - first % 2) * phase  # of a step of 2
+    for parity in range(step[0]):
+        y = row * step[0] + parity - corner[0]
+        top, bottom = inside(y, step[0], rows, h)
+        for p in range(planes):
             base = (p * step[0] + parity) * step[1] * phase
             for k in range(base, base + step[1] * phase, phase):
                 for q in range(k, k + top * pitch, n):
@@ -58,18 +60,17 @@ def _lay(x, at, apart, planes, size, corner, step, row, rows, pitch, line, phase
             # A whole vector at the end of a row puts zeros on the seam, and on what the next row writes later.
             for _ in range(top, bottom):
                 if step[1] == 1:
-                    whole = count // n * n
                     for i in range(0, whole, n):
                         store(line, there + first + i, load(x, here + i))
-                    store(line, there + first + whole, load_some(x, here + whole, count - whole))
+                    store(line, there + first + whole, load_some(x, here + whole, rest))
                 elif step[1] == 2:
-                    to_even, to_odd = there + (first + 1) // 2, there + first // 2 + phase
-                    if first % 2:
-                        to_even, to_odd = to_odd, to_even
-                    for i in range(0, count, 2 * n):
-                        a, b = load_some(x, here + i, count - i), load_some(x, here + i + n, count - i - n)
-                        store(line, to_even + i // 2, even(a, b))
-                        store(line, to_odd + i // 2, odd(a, b))
+                    for i in range(0, whole, 2 * n):
+                        a, b = load(x, here + i), load(x, here + i + n)
+                        store(line, there + to_even + i // 2, even(a, b))
+                        store(line, there + to_odd + i // 2, odd(a, b))
+                    a, b = load_some(x, here + whole, rest), load_some(x, here + whole + n, rest - n)
+                    store(line, there + to_even + whole // 2, even(a, b))
+                    store(line, there + to_odd + whole // 2, odd(a, b))
                 else:
                     for i in range(count):
                         poke(line, there + (first + i) % step[1] * phase + (first + i) // step[1], peek(x, here + i))
@@ -83,71 +84,66 @@ def _three(line, at, a, b, c, total):
 
 
 @kernel
-def _slide_square(line, line_size, pitch, weight, filter_at, apart, taps, bias, add, planes, size, out, at, out_size, width):
-    """Sum over a dense 3 x 3 filter, four rows by one vector at a time, so that a row is loaded for three sums at once."""
+def _slide_dense(line, line_size, pitch, weight, bias, oc, taps, planes, out, at, rows, w, apart):
+    """Sum over 3 x 3 neighbours, four rows by one vector at a time: a row is loaded once for three sums.
+
+    Rows and columns that are left over are summed together with some before them, once more.
+    """
     n = lanes(out)
-    rows, columns = size
     for p in range(planes):
-        filter_at %= weight.size
-        s = splat(out, bias[filter_at // apart])
-        w = (
-            broadcast(weight, filter_at + taps[1]), broadcast(weight, filter_at + taps[3]), broadcast(weight, filter_at + taps[5]),
-            broadcast(weight, filter_at + taps[7]), broadcast(weight, filter_at + taps[9]), broadcast(weight, filter_at + taps[11]),
-            broadcast(weight, filter_at + taps[13]), broadcast(weight, filter_at + taps[15]), broadcast(weight, filter_at + taps[17]),
-        )
-        for r in range(0, rows, 4):
-            r = min(r, rows - 4)
-            for c in range(0, columns, n):
-                c = max(0, min(c, columns - n))
-                here, there = p * line_size + r * pitch + c, at + p * out_size + r * width + c
-                sums = (s, s, s, s)
-                if add:
-                    for i in range(4):
-                        sums = tuple_setitem(sums, i, load(out, there + i * width))
-                for i in range(4):
+        k = oc * 9
+        w0, w1, w2 = broadcast(weight, k + taps[1]), broadcast(weight, k + taps[3]), broadcast(weight, k + taps[5])
+        w3, w4, w5 = broadcast(weight, k + taps[7]), broadcast(weight, k + taps[9]), broadcast(weight, k + taps[11])
+        w6, w7, w8 = broadcast(weight, k + taps[13]), broadcast(weight, k + taps[15]), broadcast(weight, k + taps[17])
+        start = broadcast(bias, oc)
+        for y in range(0, rows, 4):
+            r = min(y, rows - 4)
+            for x in range(0, w, n):
+                c = max(0, min(x, w - n))
+                here, there = p * line_size + r * pitch + c, at + p * apart + r * w + c
+                for _ in range(4):
                     second = here + pitch
-                    total = _three(line, here, w[0], w[1], w[2], sums[i])
-                    total = _three(line, second, w[3], w[4], w[5], total)
-                    total = _three(line, second + pitch, w[6], w[7], w[8], total)
-                    sums = tuple_setitem(sums, i, total)
-                    here = second
-                for i in range(4):
-                    store(out, there + i * width, sums[i])
-        filter_at += apart
+                    total = _three(line, here, w0, w1, w2, start)
+                    total = _three(line, second, w3, w4, w5, total)
+                    store(out, there, _three(line, second + pitch, w6, w7, w8, total))
+                    here, there = second, there + w
+        oc = oc + 1 if oc + 1 < bias.size else 0
 
 
 @kernel
-def _slide(
-    line, line_size, pitch, weight, filter_at, apart, taps, ends, bias, add, planes, size, out, at, phase, width
-):
-    """Sum over the taps for every phase of ``out``, STRIP rows by one vector at a time."""
+def _slide(line, line_size, pitch, weight, bias, oc, i, taps, ends, planes, out, at, rows, w, apart):
+    """Sum over the taps of each phase of ``out``, STRIP rows by one vector at a time. With i > 0, add to what is there.
+
+    Plane p takes the filter i of the channel oc + p. Rows and columns that are left over are as in ``_slide_dense``.
+    """
     n = lanes(out)
-    rows, columns = size
+    phases = ends.size - 1
+    sources = weight.size // (bias.size * ends[phases])
     for p in range(planes):
-        filter_at %= weight.size
-        s = splat(out, bias[filter_at // apart])
-        for f in range(ends.size - 1):
-            for r in range(0, rows, STRIP):
-                r = min(r, rows - STRIP)
-                for c in range(0, columns, n):
-                    c = max(0, min(c, columns - n))
-                    here, there = p * line_size + r * pitch + c, at + (p * (ends.size - 1) + f) * phase + r * width + c
-                    sums = (s, s, s, s, s, s, s)
-                    if add:
-                        for i in range(STRIP):
-                            sums = tuple_setitem(sums, i, load(out, there + i * width))
+        start = broadcast(bias, oc)
+        k = (oc * sources + i) * ends[phases]
+        for f in range(phases):
+            for y in range(0, rows, STRIP):
+                r = min(y, rows - STRIP)
+                for x in range(0, w, n):
+                    c = max(0, min(x, w - n))
+                    corner, there = p * line_size + r * pitch + c, at + (p * phases + f) * apart + r * w + c
+                    sums = (start, start, start, start, start, start, start)
+                    if i > 0:
+                        for j in range(STRIP):
+                            sums = tuple_setitem(sums, j, load(out, there + j * w))
                     for t in range(ends[f], ends[f + 1]):
-                        q, tap = here + peek(taps, 2 * t), broadcast(weight, filter_at + peek(taps, 2 * t + 1))
-                        for i in range(STRIP):
-                            sums = tuple_setitem(sums, i, fma(tap, load(line, q + i * pitch), sums[i]))
-                    for i in range(STRIP):
-                        store(out, there + i * width, sums[i])
-        filter_at += apart
+                        here, tap = corner + peek(taps, 2 * t), broadcast(weight, k + peek(taps, 2 * t + 1))
+                        for j in range(STRIP):
+                            sums = tuple_setitem(sums, j, fma(tap, load(line, here + j * pitch), sums[j]))
+                    for j in range(STRIP):
+                        store(out, there + j * w, sums[j])
+        oc = oc + 1 if oc + 1 < bias.size else 0
 
 
 @kernel
 def _pick(line, phase, pitch, step, row, rows, planes, size, out, at, stop):
-    """Zip the rows of the lines into planes from ``out[at]`` on. Whole vectors may run over, up to ``out[stop]``."""
+    """Zip rows of the lines into planes from ``out[at]`` on. Whole vectors may run over, up to ``out[stop]``."""
     n = lanes(out)
     h, w = size
     for p in range(planes):
@@ -172,102 +168,123 @@ def _pick(line, phase, pitch, step, row, rows, planes, size, out, at, stop):
 
 
 @kernel
-def _correlate(start, stop, x, weight, bias, shared, sources, plan, square, taps, ends, out):
+def _correlate(start, stop, x, weight, bias, shared, sources, plan, taps, ends, out):
     """Job: one plane of ``out``, the sum over ``sources`` planes of x, each with a filter of its own.
 
     ``shared`` planes of ``out`` in a row have the same source. One of the two numbers is 1.
     """
-    size, out_size, corner, split, zipped, reach, pitch, width, band, together = plan
-    area, out_area, filter_size = size[0] * size[1], out_size[0] * out_size[1], weight.size // (bias.size * sources)
-    height = (out_size[0] + zipped[0] - 1) // zipped[0]
-    n = lanes(out)
-    strips = max(band, STRIP)
-    phase, result_phase = (strips + reach) * pitch + n, strips * width
-    line_size = split[0] * split[1] * phase
+    size, out_size, corner, split, zipped, reach, pitch, phase, (strips, width), band, together, dense = plan
+    area, out_area = size[0] * size[1], out_size[0] * out_size[1]
+    height, n = (out_size[0] + zipped[0] - 1) // zipped[0], lanes(out)
+    line_size, result_size = split[0] * split[1] * phase, strips * width
     line = np.zeros(together * line_size, out.dtype)
-    result = np.empty(together * zipped[0] * zipped[1] * result_phase, out.dtype)
-    plain = zipped[0] * zipped[1] == 1 and band >= STRIP
+    result = np.empty(together * zipped[0] * zipped[1] * result_size, out.dtype)
     plane = start
     while plane < stop:
         planes = min(together, stop - plane) if shared == 1 else 1
-        direct = plain and (out_size[1] >= n or plane + planes < stop)
-        if plain and not direct and planes > 1:
-            direct, planes = True, planes - 1
-        for row in range(0, height, band):
-            row = min(row, height - band)
+        # Straight to ``out`` where strips and vectors fit, or run over only into planes that are written later.
+        direct = sources * zipped[0] * zipped[1] == 1 and band >= STRIP
+        direct = direct and (out_size[1] >= n or (out_area >= n and plane + planes < stop))
+        for r in range(0, height, band):
+            row = min(r, height - band)
+            at = plane * out_area + row * out_size[1]
             for i in range(sources):
+                source = plane // shared * sources + i
                 _lay(
-                    x, (plane // shared * sources + i) * area, sources * area, planes, size, corner, split, row,
-                    band + reach, pitch, line, phase,
+                    x, source * area, sources * area, planes, size, corner, split, row, band + reach, pitch, line,
+                    phase,
                 )  # fmt: skip
-                filter_at, apart = (plane * sources + i) * filter_size, sources * filter_size
-                if direct:
-                    at = plane * out_area + row * out_size[1]
-                    if square:
-                        _slide_square(line, line_size, pitch, weight, filter_at, apart, taps, bias, i > 0, planes, (band, out_size[1]), out, at, out_area, out_size[1])
-                    else:
-                        _slide(line, line_size, pitch, weight, filter_at, apart, taps, ends, bias, i > 0, planes, (band, out_size[1]), out, at, out_area, out_size[1])
+                if direct and dense:
+                    _slide_dense(
+                        line, line_size, pitch, weight, bias, plane % bias.size, taps, planes, out, at, band,
+                        out_size[1], out_area,
+                    )  # fmt: skip
+                elif direct:
+                    _slide(
+                        line, line_size, pitch, weight, bias, plane % bias.size, i, taps, ends, planes, out, at, band,
+                        out_size[1], out_area,
+                    )  # fmt: skip
                 else:
-                    _slide(line, line_size, pitch, weight, filter_at, apart, taps, ends, bias, i > 0, planes, (strips, width), result, 0, result_phase, width)
+                    _slide(
+                        line, line_size, pitch, weight, bias, plane % bias.size, i, taps, ends, planes, result, 0,
+                        strips, width, result_size,
+                    )  # fmt: skip
             if not direct:
                 _pick(
-                    result, result_phase, width, zipped, row, band, planes, out_size, out, plane * out_area,
+                    result, result_size, width, zipped, row, band, planes, out_size, out, plane * out_area,
                     stop * out_area,
                 )  # fmt: skip
         plane += planes
 
 
 @kernel
-def _weigh(line, line_size, pitch, rows, planes, grad_out, at, size, taps, sums):
-    """Add to the sums of each tap, a vector for each, its products along the rows of ``line`` and of ``grad_out``."""
+def _weigh_dense(line, line_size, pitch, rows, planes, grad_out, at, size, sums):
+    """Add to the sums of 3 x 3 neighbouring taps, a vector for each, their products along the rows of two planes."""
     n = lanes(sums)
-    w = size[1]
-    tap_count = taps.size // 2
+    h, w = size
     whole = w // n * n
+    zero = splat(sums, 0)
     for p in range(planes):
-        for t in range(0, tap_count - TAPS + 1, TAPS):
-            there = p * tap_count * n + t * n
-            zero = splat(sums, 0)
-            s = (zero, zero, zero, zero, zero, zero, zero, zero, zero)
-            base = p * line_size
-            places = (base, base, base, base, base, base, base, base, base)
-            for i in range(TAPS):
-                places = tuple_setitem(places, i, base + peek(taps, 2 * (t + i)))
-            here = at + p * size[0] * size[1]
-            for r in range(rows):
-                for c in range(0, whole, n):
-                    g = load(grad_out, here + c)
-                    for i in range(TAPS):
-                        s = tuple_setitem(s, i, fma(g, load(line, places[i] + c), s[i]))
-                if whole < w:
-                    g = load_some(grad_out, here + whole, w - whole)
-                    for i in range(TAPS):
-                        s = tuple_setitem(s, i, fma(g, load_some(line, places[i] + whole, w - whole), s[i]))
-                here += w
-                for i in range(TAPS):
-                    places = tuple_setitem(places, i, places[i] + pitch)
-            for i in range(TAPS):
-                store(sums, there + i * n, load(sums, there + i * n) + s[i])
+        s = (zero, zero, zero, zero, zero, zero, zero, zero, zero)
+        for r in range(rows):
+            here, there = p * line_size + r * pitch, at + (p * h + r) * w
+            for c in range(0, whole, n):
+                g, q = load(grad_out, there + c), here + c
+                for ky in range(3):
+                    for kx in range(3):
+                        s = tuple_setitem(s, 3 * ky + kx, fma(g, load(line, q + kx), s[3 * ky + kx]))
+                    q += pitch
+            if whole < w:
+                g, q = load_some(grad_out, there + whole, w - whole), here + whole
+                for ky in range(3):
+                    for kx in range(3):
+                        s = tuple_setitem(s, 3 * ky + kx, fma(g, load_some(line, q + kx, w - whole), s[3 * ky + kx]))
+                    q += pitch
+        for i in range(9):
+            store(sums, (p * 9 + i) * n, load(sums, (p * 9 + i) * n) + s[i])
 
 
 @kernel
-def _grad_weight(start, stop, grad_out, x, n, shared, plan, taps, filter_size, c_out, chunks, sums):
-    """Job: one filter, over one chunk of the batch. ``sums`` is (chunks, C_out, KH, KW)."""
-    size, out_size, corner, split, zipped, reach, pitch, width, band, together = plan
-    area, out_area = size[0] * size[1], out_size[0] * out_size[1]
-    v = lanes(x)
-    strips = max(band, STRIP)
-    phase = (strips + reach) * pitch + v
+def _weigh(line, line_size, pitch, rows, planes, grad_out, at, size, taps, sums):
+    """Do the same for any taps, nine at a time."""
+    n = lanes(sums)
+    h, w = size
+    whole = w // n * n
+    zero = splat(sums, 0)
+    for p in range(planes):
+        for t in range(0, taps.size // 2, 9):
+            s = (zero, zero, zero, zero, zero, zero, zero, zero, zero)
+            places = (0, 0, 0, 0, 0, 0, 0, 0, 0)
+            for i in range(9):
+                places = tuple_setitem(places, i, peek(taps, 2 * (t + i)))
+            for r in range(rows):
+                here, there = p * line_size + r * pitch, at + (p * h + r) * w
+                for c in range(0, whole, n):
+                    g = load(grad_out, there + c)
+                    for i in range(9):
+                        s = tuple_setitem(s, i, fma(g, load(line, places[i] + here + c), s[i]))
+                if whole < w:
+                    g = load_some(grad_out, there + whole, w - whole)
+                    for i in range(9):
+                        s = tuple_setitem(s, i, fma(g, load_some(line, places[i] + here + whole, w - whole), s[i]))
+            for i in range(9):
+                here = (p * (taps.size // 2) + t + i) * n
+                store(sums, here, load(sums, here) + s[i])
+
+
+@kernel
+def _grad_weight(start, stop, grad_out, x, n, shared, plan, taps, chunks, c_out, filter_size, grad_weight):
+    """Job: one filter, over one chunk of the batch. ``grad_weight`` is (chunks, C_out, KH, KW)."""
+    size, out_size, corner, split, _, reach, pitch, phase, _, band, together, dense = plan
+    area, out_area, v = size[0] * size[1], out_size[0] * out_size[1], lanes(x)
     line_size = split[0] * split[1] * phase
     line = np.zeros(together * line_size, x.dtype)
-    taps_size = taps.size // 2 * v
-    totals = np.empty(together * taps_size + 2 * v, x.dtype)
-    step = together if shared == 1 else 1
+    sums = np.empty(together * taps.size // 2 * v + 2 * v, x.dtype)
     job = start
     while job < stop:
         chunk, oc = job // c_out, job % c_out
-        planes = min(step, stop - job, c_out - oc)
-        totals[:] = 0
+        planes = min(together, stop - job, c_out - oc) if shared == 1 else 1
+        sums[:] = 0
         for b in range(n * chunk // chunks, n * (chunk + 1) // chunks):
             plane = b * c_out + oc
             for row in range(0, out_size[0], band):
@@ -276,25 +293,31 @@ def _grad_weight(start, stop, grad_out, x, n, shared, plan, taps, filter_size, c
                     x, plane // shared * area, area, planes, size, corner, split, row, rows + reach, pitch, line, phase,
                 )  # fmt: skip
                 at = plane * out_area + row * out_size[1]
-                _weigh(line, line_size, pitch, rows, planes, grad_out, at, out_size, taps, totals)
-        # Neighbours are added until one number is left of each vector.
-        length, count = v, planes * taps_size
-        while length > 1:
-            count, length = count // 2, length // 2
+                if dense:
+                    _weigh_dense(line, line_size, pitch, rows, planes, grad_out, at, out_size, sums)
+                else:
+                    _weigh(line, line_size, pitch, rows, planes, grad_out, at, out_size, taps, sums)
+        count = planes * (taps.size // 2) * v
+        while count > planes * (taps.size // 2):  # neighbours are added until one number is left of each vector
+            count //= 2
             for i in range(0, count, v):
-                a, b_ = load(totals, 2 * i), load(totals, 2 * i + v)
-                store(totals, i, even(a, b_) + odd(a, b_))
+                a, b = load(sums, 2 * i), load(sums, 2 * i + v)
+                store(sums, i, even(a, b) + odd(a, b))
         for p in range(planes):
             for t in range(filter_size):
-                poke(sums, (job + p) * filter_size + peek(taps, 2 * t + 1), peek(totals, p * (taps_size // v) + t))
+                poke(
+                    grad_weight, (job + p) * filter_size + peek(taps, 2 * t + 1), peek(sums, p * (taps.size // 2) + t)
+                )
         job += planes
 
 
 class Plan(NamedTuple):
-    """The sizes that a kernel needs, and the ``taps``: (offset along the line, place in the filter), phase by phase."""
+    """What kernels need to know of a geometry; ``taps`` holds (offset along the line, place in the filter) of each tap.
+
+    The taps of phase f are those from ``ends[f]`` to ``ends[f + 1]``.
+    """
 
     sizes: tuple
-    square: bool
     taps: np.ndarray
     ends: np.ndarray
 
@@ -313,27 +336,34 @@ def _axis(kernel, stride, begin, dilation, back):
 
 
 @lru_cache(maxsize=256)
-def _plan(size, out_size, kernel, stride, begin, dilation, back, n):
-    """How to walk: from x (``size``) to out (``out_size``), or ``back`` from grad_out to grad_input."""
-    (rows, top), (columns, left) = (_axis(kernel[a], stride[a], begin[a], dilation[a], back) for a in (0, 1))
+def _plan(size, out_size, kernel, stride, padding, dilation, n, back=False):
+    """Plan the walk from x (``size``) to out (``out_size``), or ``back`` from grad_out to grad_input, for n lanes."""
+    (rows, top), (columns, left) = (
+        _axis(kernel[a], stride[a], padding[a][0], dilation[a], back) for a in (0, 1)
+    )  # fmt: skip
     split, zipped = ((1, 1), stride) if back else (stride, (1, 1))
     height, width = -(-out_size[0] // zipped[0]), -(-out_size[1] // zipped[1])
     width = -(-width // n) * n
     pitch = -(-(width + max(shift for _, _, shift in columns)) // n) * n
     reach = max(shift for _, _, shift in rows)
-    band = max(LINE // pitch - reach, STRIP)
-    together = max(1, band // height)
-    band = -(-height // -(-height // band))
-    phase = (max(band, STRIP) + reach) * pitch + n
+    fit = LINES // (pitch * stride[0] * stride[1])
+    bands = -(-height // max(fit - reach, STRIP))
+    band = -(-height // bands)
+    strips = -(-band // STRIP) * STRIP
+    phase = (strips + reach) * pitch + n
     taps = sorted(
         (to_y * zipped[1] + to_x, (y * split[1] + x) * phase + down * pitch + right, ky * kernel[1] + kx)
         for ky, (to_y, y, down) in enumerate(rows)
         for kx, (to_x, x, right) in enumerate(columns)
     )
     ends = np.searchsorted([tap[0] for tap in taps], np.arange(zipped[0] * zipped[1] + 1))
-    table = np.array([tap[1:] for tap in taps] + [(0, 0)] * (-len(taps) % TAPS)).reshape(-1)
-    sizes = (size, out_size, (top, left), split, zipped, reach, pitch, width, band, together)
-    return Plan(sizes, kernel == (3, 3) and stride == dilation == (1, 1), table, ends)
+    table = np.array([tap[1:] for tap in taps] + [(0, 0)] * (-len(taps) % 9)).reshape(-1)  # whole groups of nine
+    together = max(1, fit // (strips + reach))
+    dense = kernel == (3, 3) and stride == dilation == (1, 1)
+    sizes = (
+        size, out_size, (top, left), split, zipped, reach, pitch, phase, (strips, width), band, together, dense
+    )  # fmt: skip
+    return Plan(sizes, table, ends)
 
 
 def depthwise_conv2d_forward(x, weight, bias, *, stride, padding, dilation, out_hw):
@@ -341,42 +371,37 @@ def depthwise_conv2d_forward(x, weight, bias, *, stride, padding, dilation, out_
     (n, c_in), (c_out, _, kh, kw) = x.shape[:2], weight.shape
     out = np.empty((n, c_out, *out_hw), x.dtype)
     start = np.zeros(c_out, x.dtype) if bias is None else bias
-    plan = _plan(x.shape[2:], tuple(out_hw), (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, False, VECTOR_BYTES // x.itemsize)
+    sizes, taps, ends = _plan(x.shape[2:], tuple(out_hw), (kh, kw), stride, padding, dilation, lanes(x))
     launch(
-        _correlate, n * c_out, x.reshape(-1), weight.reshape(-1), start, c_out // c_in, 1, plan.sizes, plan.square, plan.taps,
-        plan.ends, out.reshape(-1), work=out_hw[0] * out_hw[1] * kh * kw / 4,
+        _correlate, n * c_out, x.reshape(-1), weight.reshape(-1), start, c_out // c_in, 1, sizes, taps, ends,
+        out.reshape(-1), work=out_hw[0] * out_hw[1] * kh * kw / 8,
     )  # fmt: skip
     return out
 
 
 def depthwise_conv2d_grad_input(grad_out, weight, *, input_shape, stride, padding, dilation):
     """grad_out (N, C * m, H_out, W_out) -> (N, C, H, W)."""
-    (n, c_in), (c_out, _, kh, kw) = input_shape[:2], weight.shape
+    (n, c_in, *hw), (c_out, _, kh, kw), out_hw = input_shape, weight.shape, grad_out.shape[2:]
     grad_input = np.empty(input_shape, grad_out.dtype)
-    plan = _plan(
-        grad_out.shape[2:], tuple(input_shape[2:]), (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, True,
-        VECTOR_BYTES // grad_out.itemsize,
-    )
+    sizes, taps, ends = _plan(out_hw, tuple(hw), (kh, kw), stride, padding, dilation, lanes(grad_out), back=True)
     launch(
-        _correlate, n * c_in, grad_out.reshape(-1), weight.reshape(-1), np.zeros(c_in, weight.dtype),
-        1, c_out // c_in, plan.sizes, plan.square, plan.taps, plan.ends, grad_input.reshape(-1),
-        work=grad_out.shape[2] * grad_out.shape[3] * kh * kw / 4,
+        _correlate, n * c_in, grad_out.reshape(-1), weight.reshape(-1), np.zeros(c_in, weight.dtype), 1, c_out // c_in,
+        sizes, taps, ends, grad_input.reshape(-1), work=out_hw[0] * out_hw[1] * kh * kw / 8,
     )  # fmt: skip
     return grad_input
 
 
 def depthwise_conv2d_grad_weight(grad_out, x, *, weight_shape, stride, padding, dilation):
     """grad_out (N, C * m, H_out, W_out), x (N, C, H, W) -> (C * m, 1, KH, KW)."""
-    n, c_in = x.shape[:2]
-    c_out, _, kh, kw = weight_shape
+    (n, c_in), (c_out, _, kh, kw) = x.shape[:2], weight_shape
     chunks = max(1, min(n, CHUNKS // c_out))
-    sums = np.empty((chunks, c_out, kh, kw), x.dtype)
-    plan = _plan(x.shape[2:], grad_out.shape[2:], (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, False, VECTOR_BYTES // x.itemsize)
+    sums = np.empty((chunks, *weight_shape), x.dtype)
+    sizes, taps, _ = _plan(x.shape[2:], grad_out.shape[2:], (kh, kw), stride, padding, dilation, lanes(x))
     launch(
-        _grad_weight, chunks * c_out, grad_out.reshape(-1), x.reshape(-1), n, c_out // c_in, plan.sizes, plan.taps, kh * kw,
-        c_out, chunks, sums.reshape(-1), work=grad_out.size / c_out / chunks * kh * kw / 4,
+        _grad_weight, chunks * c_out, grad_out.reshape(-1), x.reshape(-1), n, c_out // c_in, sizes, taps, chunks,
+        c_out, kh * kw, sums.reshape(-1), work=grad_out.size / c_out / chunks * kh * kw / 8,
     )  # fmt: skip
-    return sums.sum(axis=0)[:, None]
+    return sums.sum(axis=0)
 
 
 depthwise_conv2d_grad_bias = conv2d_grad_bias
