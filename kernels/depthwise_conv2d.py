@@ -32,7 +32,7 @@ LINES = 4096  # numbers in the lines of a visit: 16 KB of float32
 
 
 @kernel
-def _lay(x, at, apart, planes, size, corner, step, row, rows, pitch, line, phase):
+def _lay(x, at, apart, planes, size, corner, step, row, rows, clear, pitch, line, phase):
     """Deal planes of x out to lines, ``rows`` rows of each from row ``row`` on, with zeros around the image.
 
     Plane p starts at ``x[at + p * apart]``; its lines are step[0] x step[1] phases of ``phase`` numbers.
@@ -50,20 +50,23 @@ def _lay(x, at, apart, planes, size, corner, step, row, rows, pitch, line, phase
         top, bottom = inside(y, step[0], rows, h)
         for p in range(planes):
             base = (p * step[0] + parity) * step[1] * phase
-            for k in range(base, base + step[1] * phase, phase):
-                for q in range(k, k + top * pitch, n):
-                    store(line, q, zero)
-                for q in range(k + bottom * pitch, k + rows * pitch, n):
-                    store(line, q, zero)
+            if clear:
+                for k in range(base, base + step[1] * phase, phase):
+                    for q in range(k, k + top * pitch, n):
+                        store(line, q, zero)
+                    for q in range(k + bottom * pitch, k + rows * pitch, n):
+                        store(line, q, zero)
             here = at + p * apart + (y + top * step[0]) * w + skipped
             there = base + top * pitch
             # A whole vector at the end of a row puts zeros on the seam, and on what the next row writes later.
-            for _ in range(top, bottom):
-                if step[1] == 1:
+            if step[1] == 1:
+                for _ in range(top, bottom):
                     for i in range(0, whole, n):
                         store(line, there + first + i, load(x, here + i))
                     store(line, there + first + whole, load_some(x, here + whole, rest))
-                elif step[1] == 2:
+                    here, there = here + step[0] * w, there + pitch
+            elif step[1] == 2:
+                for _ in range(top, bottom):
                     for i in range(0, whole, 2 * n):
                         a, b = load(x, here + i), load(x, here + i + n)
                         store(line, there + to_even + i // 2, even(a, b))
@@ -71,11 +74,12 @@ def _lay(x, at, apart, planes, size, corner, step, row, rows, pitch, line, phase
                     a, b = load_some(x, here + whole, rest), load_some(x, here + whole + n, rest - n)
                     store(line, there + to_even + whole // 2, even(a, b))
                     store(line, there + to_odd + whole // 2, odd(a, b))
-                else:
+                    here, there = here + step[0] * w, there + pitch
+            else:
+                for _ in range(top, bottom):
                     for i in range(count):
                         poke(line, there + (first + i) % step[1] * phase + (first + i) // step[1], peek(x, here + i))
-                here += step[0] * w
-                there += pitch
+                    here, there = here + step[0] * w, there + pitch
 
 
 @kernel
@@ -191,8 +195,8 @@ def _correlate(start, stop, x, weight, bias, shared, sources, plan, taps, ends, 
             for i in range(sources):
                 source = plane // shared * sources + i
                 _lay(
-                    x, source * area, sources * area, planes, size, corner, split, row, band + reach, pitch, line,
-                    phase,
+                    x, source * area, sources * area, planes, size, corner, split, row, band + reach, band < height,
+                    pitch, line, phase,
                 )  # fmt: skip
                 if direct and dense:
                     _slide_dense(
@@ -290,7 +294,8 @@ def _grad_weight(start, stop, grad_out, x, n, shared, plan, taps, chunks, c_out,
             for row in range(0, out_size[0], band):
                 rows = min(band, out_size[0] - row)
                 _lay(
-                    x, plane // shared * area, area, planes, size, corner, split, row, rows + reach, pitch, line, phase,
+                    x, plane // shared * area, area, planes, size, corner, split, row, rows + reach,
+                    band < out_size[0], pitch, line, phase,
                 )  # fmt: skip
                 at = plane * out_area + row * out_size[1]
                 if dense:
