@@ -28,7 +28,7 @@ from minicnn.kernels.simd import (
 )  # fmt: skip
 
 STRIP = 7  # rows that a tap is multiplied with at a time
-LINES = 4096  # numbers in the lines of a visit: 16 KB of float32
+LINES = 6144  # numbers in the lines of a visit: 24 KB of float32
 
 
 @kernel
@@ -222,6 +222,17 @@ def _correlate(start, stop, x, weight, bias, shared, sources, plan, taps, ends, 
 
 
 @kernel
+def _nine(line, at, pitch, grad_out, there, count, sums):
+    """Add the products of ``count`` numbers of grad_out with their 3 x 3 neighbours to the sums of nine taps."""
+    g = load_some(grad_out, there, count)
+    for ky in range(3):
+        for kx in range(3):
+            sums = tuple_setitem(sums, 3 * ky + kx, fma(g, load_some(line, at + kx, count), sums[3 * ky + kx]))
+        at += pitch
+    return sums
+
+
+@kernel
 def _weigh_dense(line, line_size, pitch, rows, planes, grad_out, at, size, sums):
     """Add to the sums of 3 x 3 neighbouring taps, a vector for each, their products along the rows of two planes."""
     n = lanes(sums)
@@ -230,20 +241,16 @@ def _weigh_dense(line, line_size, pitch, rows, planes, grad_out, at, size, sums)
     zero = splat(sums, 0)
     for p in range(planes):
         s = (zero, zero, zero, zero, zero, zero, zero, zero, zero)
-        for r in range(rows):
+        for r in range(0, rows, 2):  # the second row finds most of what it needs in registers
             here, there = p * line_size + r * pitch, at + (p * h + r) * w
             for c in range(0, whole, n):
-                g, q = load(grad_out, there + c), here + c
-                for ky in range(3):
-                    for kx in range(3):
-                        s = tuple_setitem(s, 3 * ky + kx, fma(g, load(line, q + kx), s[3 * ky + kx]))
-                    q += pitch
+                s = _nine(line, here + c, pitch, grad_out, there + c, n, s)
+                if r + 1 < rows:
+                    s = _nine(line, here + c + pitch, pitch, grad_out, there + c + w, n, s)
             if whole < w:
-                g, q = load_some(grad_out, there + whole, w - whole), here + whole
-                for ky in range(3):
-                    for kx in range(3):
-                        s = tuple_setitem(s, 3 * ky + kx, fma(g, load_some(line, q + kx, w - whole), s[3 * ky + kx]))
-                    q += pitch
+                s = _nine(line, here + whole, pitch, grad_out, there + whole, w - whole, s)
+                if r + 1 < rows:
+                    s = _nine(line, here + whole + pitch, pitch, grad_out, there + whole + w, w - whole, s)
         for i in range(9):
             store(sums, (p * 9 + i) * n, load(sums, (p * 9 + i) * n) + s[i])
 
