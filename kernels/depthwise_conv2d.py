@@ -150,25 +150,25 @@ def _pick(line, phase, pitch, step, row, rows, planes, size, out, at, stop):
     """Zip rows of the lines into planes from ``out[at]`` on. Whole vectors may run over, up to ``out[stop]``."""
     n = lanes(out)
     h, w = size
+    span = (w + step[1] * n - 1) // (step[1] * n) * (step[1] * n)
     for p in range(planes):
+        here = at + (p * h + row * step[0]) * w
         for r in range(rows):
             for parity in range(min(step[0], h - (row + r) * step[0])):
                 there = (p * step[0] + parity) * step[1] * phase + r * pitch
-                here = at + (p * h + (row + r) * step[0] + parity) * w
-                done = 0
                 # What a whole vector writes behind the end of a row is written again by the next row.
-                if step[1] == 1:
-                    done = min((w + n - 1) // n, (stop - here) // n) * n
-                    for i in range(0, done, n):
+                if step[1] == 1 and here + span <= stop:
+                    for i in range(0, span, n):
                         store(out, here + i, load(line, there + i))
-                elif step[1] == 2:
-                    done = min((w + 2 * n - 1) // (2 * n), (stop - here) // (2 * n)) * 2 * n
-                    for i in range(0, done, 2 * n):
+                elif step[1] == 2 and here + span <= stop:
+                    for i in range(0, span, 2 * n):
                         a, b = load(line, there + i // 2), load(line, there + phase + i // 2)
                         store(out, here + i, zip_low(a, b))
                         store(out, here + i + n, zip_high(a, b))
-                for i in range(done, w):
-                    poke(out, here + i, peek(line, there + i % step[1] * phase + i // step[1]))
+                else:
+                    for i in range(w):
+                        poke(out, here + i, peek(line, there + i % step[1] * phase + i // step[1]))
+                here += w
 
 
 @kernel
