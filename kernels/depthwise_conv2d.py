@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minicnn.kernels.conv2d import CHUNKS, conv2d_grad_bias, inside
+from minicnn.kernels.conv2d import CHUNKS, conv2d_grad_bias
+from minicnn.kernels.patches import inside
 from minicnn.kernels.jit import kernel, launch
 from minicnn.kernels.simd import (
     broadcast, even, fma, lanes, load, load_some, odd, peek, poke, splat, store, tuple_setitem, zip_high, zip_low,
