@@ -24,8 +24,9 @@ import numpy as np
 from minicnn.kernels.conv2d import CHUNKS, conv2d_grad_bias
 from minicnn.kernels.patches import inside
 from minicnn.kernels.jit import kernel, launch
+from minicnn.kernels.patches import inside
 from minicnn.kernels.simd import (
-    broadcast, even, fma, lanes, load, load_some, odd, peek, poke, splat, store, tuple_setitem, zip_high, zip_low,
+    broadcast, even, fma, lanes, load, load_part, odd, peek, poke, splat, store, tuple_setitem, zip_high, zip_low,
 )  # fmt: skip
 
 STRIP = 7  # rows that a tap is multiplied with at a time
@@ -64,7 +65,7 @@ def _lay(x, at, apart, planes, size, corner, step, row, rows, clear, pitch, line
                 for _ in range(top, bottom):
                     for i in range(0, whole, n):
                         store(line, there + first + i, load(x, here + i))
-                    store(line, there + first + whole, load_some(x, here + whole, rest))
+                    store(line, there + first + whole, load_part(x, here + whole, count % n, 0))
                     here, there = here + step[0] * w, there + pitch
             elif step[1] == 2:
                 for _ in range(top, bottom):
@@ -72,7 +73,7 @@ def _lay(x, at, apart, planes, size, corner, step, row, rows, clear, pitch, line
                         a, b = load(x, here + i), load(x, here + i + n)
                         store(line, there + to_even + i // 2, even(a, b))
                         store(line, there + to_odd + i // 2, odd(a, b))
-                    a, b = load_some(x, here + whole, rest), load_some(x, here + whole + n, rest - n)
+                    a, b = load_part(x, here + whole, rest, 0), load_part(x, here + whole + n, rest - n, 0)
                     store(line, there + to_even + whole // 2, even(a, b))
                     store(line, there + to_odd + whole // 2, odd(a, b))
                     here, there = here + step[0] * w, there + pitch
@@ -225,10 +226,10 @@ def _correlate(start, stop, x, weight, bias, shared, sources, plan, taps, ends, 
 @kernel
 def _nine(line, at, pitch, grad_out, there, count, sums):
     """Add the products of ``count`` numbers of grad_out with their 3 x 3 neighbours to the sums of nine taps."""
-    g = load_some(grad_out, there, count)
+    g = load_part(grad_out, there, count, 0)
     for ky in range(3):
         for kx in range(3):
-            sums = tuple_setitem(sums, 3 * ky + kx, fma(g, load_some(line, at + kx, count), sums[3 * ky + kx]))
+            sums = tuple_setitem(sums, 3 * ky + kx, fma(g, load_part(line, at + kx, count, 0), sums[3 * ky + kx]))
         at += pitch
     return sums
 
@@ -249,9 +250,9 @@ def _weigh_dense(line, line_size, pitch, rows, planes, grad_out, at, size, sums)
                 if r + 1 < rows:
                     s = _nine(line, here + c + pitch, pitch, grad_out, there + c + w, n, s)
             if whole < w:
-                s = _nine(line, here + whole, pitch, grad_out, there + whole, w - whole, s)
+                s = _nine(line, here + whole, pitch, grad_out, there + whole, w % n, s)
                 if r + 1 < rows:
-                    s = _nine(line, here + whole + pitch, pitch, grad_out, there + whole + w, w - whole, s)
+                    s = _nine(line, here + whole + pitch, pitch, grad_out, there + whole + w, w % n, s)
         for i in range(9):
             store(sums, (p * 9 + i) * n, load(sums, (p * 9 + i) * n) + s[i])
 
@@ -276,9 +277,9 @@ def _weigh(line, line_size, pitch, rows, planes, grad_out, at, size, taps, sums)
                     for i in range(9):
                         s = tuple_setitem(s, i, fma(g, load(line, places[i] + here + c), s[i]))
                 if whole < w:
-                    g = load_some(grad_out, there + whole, w - whole)
+                    g = load_part(grad_out, there + whole, w - whole, 0)
                     for i in range(9):
-                        s = tuple_setitem(s, i, fma(g, load_some(line, places[i] + here + whole, w - whole), s[i]))
+                        s = tuple_setitem(s, i, fma(g, load_part(line, places[i] + here + whole, w - whole, 0), s[i]))
             for i in range(9):
                 here = (p * (taps.size // 2) + t + i) * n
                 store(sums, here, load(sums, here) + s[i])

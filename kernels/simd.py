@@ -93,27 +93,6 @@ def load(typing_context, array, index):
 
 
 @intrinsic
-def load_some(typing_context, array, index, count):
-    """Return ``load(array, index)`` with zeros in the lanes from ``count`` on, whose memory is not touched."""
-    vector, place = Vector(array.dtype), ir.IntType(32)
-    n = vector.lanes
-
-    def code(context, builder, signature, arguments):
-        kind, places = context.get_value_type(vector), ir.VectorType(place, n)
-        address = _address(context, builder, signature.args[0], *arguments[:2])
-        pointer = builder.bitcast(address, kind.as_pointer())
-        limit = builder.insert_element(ir.Constant(places, ir.Undefined), builder.trunc(arguments[2], place), place(0))
-        limit = builder.shuffle_vector(limit, limit, places([0] * n))
-        mask = builder.icmp_signed("<", places(list(range(n))), limit)
-        arguments = [pointer, place(array.dtype.bitwidth // 8), mask, ir.Constant(kind, None)]
-        load = ir.FunctionType(kind, [argument.type for argument in arguments])
-        name = f"llvm.masked.load.v{n}f{array.dtype.bitwidth}.p0"
-        return builder.call(cgutils.get_or_insert_function(builder.module, load, name), arguments)
-
-    return vector(array, types.intp, types.intp), code
-
-
-@intrinsic
 def store(typing_context, array, index, value):
     """Write the vector ``value`` to ``array[index]`` and the places after it."""
 
