@@ -191,6 +191,7 @@ def _winograd(
     line = np.empty(OUT * (OUT * width + n), out.dtype)
     corners = np.empty(block, np.int64)
     places = np.arange(width)
+    steps = np.arange(0, c_in * width, width)
     scratch = np.empty(ROWS * width, out.dtype)
     nothing = out[:0]
     for job in range(start, stop):
@@ -223,7 +224,7 @@ def _winograd(
                             to = ((p - t) // width * FILTERS + m - m0) * PLACES * width + place * width
                             tile(
                                 c_in, u, place * place_size + (m - m0) // ROWS * panel_size, v,
-                                ((p - t0) // width * PLACES + place) * v_size, nothing, nothing, 0, 0, products, to,
+                                ((p - t0) // width * PLACES + place) * v_size, steps, nothing, nothing, 0, 0, products, to,
                                 PLACES * width, places, 0, ROWS, width, scratch,
                             )  # fmt: skip
                 for p in range(t, t_stop, width):
