@@ -87,13 +87,23 @@ def _grad_input(start, stop, grad_losses, x, spread, classes, places, kept, grad
         weight, peak = _get(kept, WEIGHT, place, count, p), _get(kept, PEAK, place, count, p)
         label, grad_loss = _get(kept, LABEL, place, count, p), _get(grad_losses, 0, place, count, p)
         c = counting(x) if p.shrink else splat(x, 0)  # the class in each lane, as a number of x's dtype
-        for k in range(p.steps):
-            share = select(c == label, peak, 0)
-            if spread.size:
-                share += _spread(spread, x, p, k)
-            probability = exp_below_zero((read(x, p, k, 0) - top) - log_sum)
-            write(grad_input, p, k, select(label < 0, 0, grad_loss * (probability * weight - share)))
-            c += lanes(x) if p.shrink else 1
+        step = lanes(x) if p.shrink else 1
+        if spread.size:
+            for k in range(p.steps):
+                probability = exp_below_zero((read(x, p, k, 0) - top) - log_sum)
+                share = _spread(spread, x, p, k) + select(c == label, peak, 0)
+                write(grad_input, p, k, grad_loss * (probability * weight - share))
+                c += step
+        else:
+            weight, peak = grad_loss * weight, grad_loss * peak
+            for k in range(p.steps):
+                probability = exp_below_zero((read(x, p, k, 0) - top) - log_sum)
+                write(grad_input, p, k, probability * weight - select(c == label, peak, 0))
+                c += step
+        for i in range(count):
+            if kept[LABEL * (kept.size // KINDS) + place + i] < 0:
+                for k in range(classes):
+                    grad_input[p.at + i + k * places] = 0
 
 
 def cross_entropy_forward(x, labels, peak, spread):

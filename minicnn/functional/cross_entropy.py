@@ -106,7 +106,6 @@ def cross_entropy(
     return record(op, out, (x, grad_input))
 
 
-@np.errstate(all="ignore")
 def _shares(
     op: str, x: Tensor, target: Any, class_weight: Array | None, ignore_index: int, smoothing: float
 ) -> tuple[Array, Array, Array, float]:
@@ -124,21 +123,20 @@ def _shares(
         if ignore_index != _IGNORE_INDEX:
             raise OptionError(f"{op}: ignore_index is for class indices, got {ignore_index} with probabilities")
         probabilities = t.array.reshape(n, classes, places)
-        if smoothing:
-            probabilities = probabilities * (1 - smoothing) + smoothing / classes
-        if class_weight is not None:
-            probabilities = probabilities * class_weight[:, None]
+        with np.errstate(all="ignore"):
+            if smoothing:
+                probabilities = probabilities * (1 - smoothing) + smoothing / classes
+            if class_weight is not None:
+                probabilities = probabilities * class_weight[:, None]
         return np.zeros((n, places), np.int64), np.zeros(classes, x.dtype), probabilities, float(n * places)
     rule = "(N,)" if not rest else "(N, d1, ...)"
     labels = check.labels(op, target, (n, *rest), rule, classes, ignore_index).reshape(n, places)
-    counting = labels != ignore_index
-    divisor = float(np.count_nonzero(counting))
-    if divisor < labels.size:
-        labels[~counting] = -1
+    counting = labels >= 0
     if class_weight is None:
-        class_weight = np.full(classes, 1, x.dtype)
+        class_weight, divisor = np.ones(classes, x.dtype), float(np.count_nonzero(counting))
     else:
         divisor = float(class_weight[labels[counting]].sum(dtype=np.float64))
     if not smoothing:
         return labels, class_weight, _NOTHING[x.dtype], divisor
-    return labels, class_weight * (1 - smoothing), (class_weight * (smoothing / classes))[None, :, None], divisor
+    with np.errstate(all="ignore"):
+        return labels, class_weight * (1 - smoothing), (class_weight * (smoothing / classes))[None, :, None], divisor
