@@ -34,8 +34,12 @@ class Layer:
 
     def __str__(self) -> str:
         arrays = " * ".join("x".join(map(str, shape)) for shape in self.shapes if len(shape) > 1)
-        options = " ".join(f"{name} {value}" for name, value in self.options.items())
-        return f"{self.op} {arrays} {options}".strip()
+        return " ".join([self.op, arrays, *(f"{name} {value}" for name, value in self.options.items())])
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the second array is a weight that is multiplied with the first."""
+        return self.op in ("conv2d", "depthwise_conv2d", "linear")
 
     @property
     def group(self) -> str:
@@ -49,6 +53,8 @@ class Layer:
             return "3x3 stride 1" if plain and 64 <= min(weight[:2]) <= max(weight[:2]) <= 512 else "other windows"
         if self.op == "linear":
             return "linear 9216x4096" if weight == (4096, 9216) else "linear"
+        if self.op == "batch_norm2d":
+            return "batch norm + ReLU" if "activation" in self.options else "batch norm"
         return GROUPS.get(self.op, self.op)
 
 
@@ -71,8 +77,6 @@ GROUPS = {
     "max_pool2d": "max pool",
     "avg_pool2d": "average pool",
     "adaptive_avg_pool2d": "average pool",
-    "batch_norm2d_relu": "batch norm + ReLU",
-    "batch_norm2d_relu6": "batch norm + ReLU",
     "local_response_norm": "LRN",
     "relu": "ReLU",
     "relu6": "ReLU",
@@ -112,10 +116,10 @@ class Network:
         out = self.window(c, 3, stride, 1)
         return self.note("depthwise_conv2d", (c, 1, 3, 3), out=out, stride=stride > 1 and stride, padding=1)
 
-    def bn(self, activation: str = ""):
-        """Note batch norm in training, and with it the activation that follows at once."""
+    def bn(self, activation: str = "", residual: bool = False):
+        """Note batch norm in training; with it the sum and the activation that follow at once."""
         c = self.shape[1]
-        return self.note("batch_norm2d" + activation, (c,), (c,))
+        return self.note("batch_norm2d", (c,), (c,), *[self.shape] * residual, activation=activation)
 
     def relu(self):
         return self.note("relu")
@@ -215,7 +219,7 @@ def googlenet(net: Network) -> None:
 
 
 def resnet(net: Network, blocks: tuple[int, ...], bottleneck: bool) -> None:
-    net.conv(64, 7, 2).bn("_relu").max_pool(3, 2, 1)
+    net.conv(64, 7, 2).bn("relu").max_pool(3, 2, 1)
     for stage, count in enumerate(blocks):
         width = 64 << stage
         c_out = 4 * width if bottleneck else width
@@ -225,19 +229,19 @@ def resnet(net: Network, blocks: tuple[int, ...], bottleneck: bool) -> None:
                 net.conv(c_out, 1, stride).bn()
                 net.shape = entry
             if bottleneck:
-                net.conv(width, 1).bn("_relu").conv(width, 3, stride).bn("_relu").conv(c_out, 1).bn()
+                net.conv(width, 1).bn("relu").conv(width, 3, stride).bn("relu").conv(c_out, 1)
             else:
-                net.conv(width, 3, stride).bn("_relu").conv(width, 3).bn()
-            net.note("add", net.shape).relu()
+                net.conv(width, 3, stride).bn("relu").conv(width, 3)
+            net.bn("relu", residual=True)
     net.global_pool().linear(1000)
 
 
 def xception(net: Network) -> None:
     def separable(*widths: int) -> None:
         for width in widths:
-            net.depthwise().conv(width, 1).bn("_relu")
+            net.depthwise().conv(width, 1).bn("relu")
 
-    net.conv(32, 3, 2, 0).bn("_relu").conv(64, 3, 1, 0).bn("_relu")
+    net.conv(32, 3, 2, 0).bn("relu").conv(64, 3, 1, 0).bn("relu")
     for widths in ((128, 128), (256, 256), (728, 728), *[(728, 728, 728)] * 8, (728, 1024)):
         entry = net.shape
         separable(*widths)
@@ -252,11 +256,11 @@ def xception(net: Network) -> None:
 
 
 def mobilenet(net: Network) -> None:
-    net.conv(32, 3, 2).bn("_relu6")
+    net.conv(32, 3, 2).bn("relu6")
     for width, stride in (
         (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1),
     ):  # fmt: skip
-        net.depthwise(stride).bn("_relu6").conv(width, 1).bn("_relu6")
+        net.depthwise(stride).bn("relu6").conv(width, 1).bn("relu6")
     net.global_pool().linear(1000)
 
 

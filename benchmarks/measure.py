@@ -89,10 +89,11 @@ def _multiply_add(start, stop, turns, out):
 
 
 @kernel
-def _copy(start, stop, turns, source, target):
-    for _ in range(turns):
-        for at in range(start * lanes(target), stop * lanes(target), lanes(target)):
-            store(target, at, load(source, at))
+def _copy(start, stop, part, turns, source, target):
+    for job in range(start, stop):
+        for _ in range(turns):
+            for at in range(job * part, (job + 1) * part, lanes(target)):
+                store(target, at, load(source, at))
 
 
 LANES = lanes(np.empty(0, np.float32))
@@ -111,10 +112,12 @@ def copies(nbytes: float, least: int = 1 << 23) -> tuple[Callable[[], None], flo
 
     It takes turns enough to move ``least`` bytes, so that waking the threads counts for little.
     """
-    vectors = max(1, int(nbytes) // (8 * LANES))
-    turns = -(-least // (8 * LANES * vectors))
-    source, target = np.ones(vectors * LANES, np.float32), np.zeros(vectors * LANES, np.float32)
-    return lambda: launch(_copy, vectors, turns, source, target, work=_LONG), 8.0 * LANES * vectors * turns
+    threads = minicnn.get_num_threads()
+    part = LANES * max(1, int(nbytes) // (8 * LANES * threads))  # of a thread; 4 bytes read and 4 written
+    size = threads * part
+    turns = -(-least // (8 * size))
+    source, target = np.ones(size, np.float32), np.zeros(size, np.float32)
+    return lambda: launch(_copy, threads, part, turns, source, target, work=_LONG), 8.0 * size * turns
 
 
 def rates(nbytes: float, threads: int, rounds: int = 9) -> tuple[float, float]:

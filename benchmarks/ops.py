@@ -28,93 +28,60 @@ import numpy as np
 import torch
 from layers import REQUIRED, Layer, layers
 from measure import alternate, clock, cpu, peak_memory, rates
+from ours import Ours, arrays, normal, targets
 
 import minicnn
-import minicnn.functional as F
 
 LEAST_NS = 200_000  # a shorter call is repeated, so that the clock's own cost does not count
 LEAST_ROUNDS, MOST_ROUNDS = 7, 60
+SPIN_SECONDS = 0.01  # PyTorch's threads wait so long for more work, on the core that ours would run on
 PYTHON_NS = 30_000  # what takes PyTorch less measures Python's calls, not kernels: not counted in the summary
 
 
-def _norm(activation: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    def ours(x: Any, weight: Any, bias: Any) -> Any:
-        out = F.batch_norm2d(x, None, None, weight, bias, training=True)
-        return getattr(F, activation)(out) if activation else out
-
-    def theirs(x: Any, weight: Any, bias: Any) -> Any:
-        out = torch.nn.functional.batch_norm(x, None, None, weight, bias, training=True)
-        in_place = {"relu": torch.relu_, "relu6": partial(torch.nn.functional.relu6, inplace=True)}
-        return in_place[activation](out) if activation else out
-
-    return ours, theirs
-
-
-# Where the two libraries' functions have different names or arguments: ours, PyTorch's.
-PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "depthwise_conv2d": (
-        F.depthwise_conv2d,
-        lambda x, w, **options: torch.nn.functional.conv2d(x, w, groups=len(w), **options),
-    ),
-    "batch_norm2d": _norm(""),
-    "batch_norm2d_relu": _norm("relu"),
-    "batch_norm2d_relu6": _norm("relu6"),
-    "add": (F.add, torch.add),
-    "concat": (lambda *xs, dim: F.concat(xs, dim), lambda *xs, dim: torch.cat(xs, dim)),
-    "scaled_tanh": (F.scaled_tanh, lambda x: 1.7159 * torch.tanh(x * (2 / 3))),
-}
-
-WEIGHTED = ("conv2d", "depthwise_conv2d", "linear")
-
-# How often the definition reads or writes arrays as large as the inputs and as the output: (forward), (gradients).
+# How often the definition reads or writes arrays as large as all inputs and as the output: forward, gradients.
 # Usual: read x and weight, write out; read x, weight and grad_out, write the gradients of x and weight.
+USUAL = ((1, 1), (2, 1))
 SWEEPS = {
     "max_pool2d": ((1, 1), (1, 2)),  # grad_out, and where the maximum was
     "avg_pool2d": ((1, 1), (1, 1)),
     "adaptive_avg_pool2d": ((1, 1), (1, 1)),
     "add": ((1, 1), (1, 1)),
     "concat": ((1, 1), (1, 1)),
-    # The statistics first, then x again; the gradients need two sums over x and grad_out first.
-    "batch_norm2d": ((2, 1), (3, 2)),
-    "batch_norm2d_relu": ((2, 1), (3, 2)),
-    "batch_norm2d_relu6": ((2, 1), (3, 2)),
+    "batch_norm2d": ((2, 1), (3, 2)),  # statistics first, then x again; two sums over x and grad_out first
 }
 
 
-class Ours:
-    """A layer in minicnn: ``forward()`` without recording, ``record()``, and ``gradients(of what was recorded)``."""
+def batch_norm2d(
+    x: Any, weight: Any, bias: Any, residual: Any = None, *, activation: str | None = None
+) -> torch.Tensor:
+    out = torch.nn.functional.batch_norm(x, None, None, weight, bias, training=True)
+    if residual is not None:
+        out += residual
+    if activation == "relu":
+        return torch.relu_(out)
+    return torch.nn.functional.relu6(out, inplace=True) if activation else out
 
-    def __init__(self, layer: Layer, arrays: list[np.ndarray], options: dict[str, Any]) -> None:
-        function = PAIRS[layer.op][0] if layer.op in PAIRS else getattr(F, layer.op)
-        self.inputs = [minicnn.Tensor(array, requires_grad=True) for array in arrays]
-        self.record = partial(function, *self.inputs, **layer.options, **options)
-        self.grad_out = grad_out(self.forward().shape)
 
-    def forward(self) -> minicnn.Tensor:
-        with minicnn.no_grad():
-            return self.record()
-
-    def gradients(self, out: minicnn.Tensor) -> list[Any]:
-        found, flows = {}, [(out.node, self.grad_out)]
-        for node, flow in flows:  # grows meanwhile, by a node where an op was made of two
-            for tensor, gradient in node.pairs:
-                if tensor.node is None:
-                    found[id(tensor)] = gradient(flow)
-                else:
-                    flows.append((tensor.node, gradient(flow)))
-        return [found[id(tensor)] for tensor in self.inputs]
+# PyTorch's functions where they are not those of ``torch.nn.functional`` by our names.
+THEIRS: dict[str, Callable[..., Any]] = {
+    "depthwise_conv2d": lambda x, w, **options: torch.nn.functional.conv2d(x, w, groups=len(w), **options),
+    "batch_norm2d": batch_norm2d,
+    "add": torch.add,
+    "concat": lambda *xs, dim: torch.cat(xs, dim),
+    "scaled_tanh": lambda x: 1.7159 * torch.tanh(x * (2 / 3)),
+}
 
 
 class Theirs:
-    """The same in PyTorch."""
+    """The layer in PyTorch, as in ours.py."""
 
-    def __init__(self, layer: Layer, arrays: list[np.ndarray], options: dict[str, Any]) -> None:
-        function = PAIRS[layer.op][1] if layer.op in PAIRS else getattr(torch.nn.functional, layer.op)
-        self.inputs = [torch.tensor(array, requires_grad=True) for array in arrays]
-        options = {name: torch.from_numpy(value) for name, value in options.items()}
-        self.record = partial(function, *self.inputs, **layer.options, **options)
+    def __init__(self, layer: Layer, dtype: Any = np.float32) -> None:
+        function = THEIRS.get(layer.op) or getattr(torch.nn.functional, layer.op)
+        self.inputs = [torch.tensor(array, requires_grad=True) for array in arrays(layer, dtype)]
+        options = layer.options | {name: torch.from_numpy(value) for name, value in targets(layer).items()}
+        self.record = partial(function, *self.inputs, **options)
         self.forks = layer.op == "local_response_norm"  # made of many ops, that meet again: a case for autograd itself
-        self.grad_out = torch.from_numpy(grad_out(tuple(self.forward().shape)))
+        self.grad_out = torch.from_numpy(normal(99, tuple(self.forward().shape), dtype))
 
     @torch.no_grad()
     def forward(self) -> torch.Tensor:
@@ -135,21 +102,6 @@ class Theirs:
                 elif earlier is not None:
                     flows.append((earlier, gradient))
         return [found[id(tensor)] for tensor in self.inputs]
-
-
-def grad_out(shape: tuple[int, ...]) -> np.ndarray:
-    return np.random.default_rng(2).standard_normal(shape, np.float32)
-
-
-def both(layer: Layer) -> tuple[Ours, Theirs]:
-    """Make the layer in both libraries, on the same numbers."""
-    random = np.random.default_rng(1)
-    arrays = [random.standard_normal(shape, np.float32) for shape in layer.shapes]
-    options: dict[str, Any] = {}
-    if layer.op == "cross_entropy":
-        n, classes = layer.shapes[0]
-        options["target"] = np.arange(n) % classes
-    return Ours(layer, arrays, options), Theirs(layer, arrays, options)
 
 
 def compare(layer: Layer, ours: Any, theirs: Any) -> None:
@@ -173,14 +125,14 @@ def measure(layer: Layer, threads: int, seconds: float) -> Iterator[dict[str, An
     minicnn.set_num_threads(threads)
     torch.set_num_threads(threads)
     now, unit = clock(threads)
-    ours, theirs = both(layer)
+    ours, theirs = Ours(layer), Theirs(layer)
     out, grads = ours.forward(), ours.gradients(ours.record())
     compare(layer, [out], [theirs.forward()])
     compare(layer, grads, theirs.gradients(theirs.record()))
 
-    flops = 2.0 * out.size * prod(layer.shapes[1][1:]) if layer.op in WEIGHTED else 0.0
+    flops = 2.0 * out.size * prod(layer.shapes[1][1:]) if layer.weighted else 0.0
     read, written = sum(tensor.array.nbytes for tensor in ours.inputs), out.array.nbytes
-    forward, gradients = SWEEPS.get(layer.op, ((1, 1), (2, 1)))
+    forward, gradients = SWEEPS.get(layer.op, USUAL)
     work = {
         "forward": (flops, forward[0] * read + forward[1] * written, written),
         "gradients": (2 * flops, gradients[0] * read + gradients[1] * written, read),
@@ -202,6 +154,9 @@ def measure(layer: Layer, threads: int, seconds: float) -> Iterator[dict[str, An
         rounds = int(min(max(seconds * 1e9 / (round_ns * count), LEAST_ROUNDS), MOST_ROUNDS))
 
         def prepare(side: Ours | Theirs, direction: str = direction, count: int = count) -> Callable[[], None]:
+            if threads > 1:
+                time.sleep(SPIN_SECONDS)
+            side.forward()  # caches hold, and threads do, what they would in this library's own program
             return partial(run_all, calls(side, direction, count))
 
         taken = alternate({"ours": partial(prepare, ours), "theirs": partial(prepare, theirs)}, rounds, now)
@@ -214,7 +169,7 @@ def measure(layer: Layer, threads: int, seconds: float) -> Iterator[dict[str, An
             "flops": operations, "bytes": nbytes, "roofline": roofline, "share": roofline / mine,
             "bound": "arithmetic" if operations / compute > nbytes / move else "memory",
         }  # fmt: skip
-        if layer.op in WEIGHTED:
+        if layer.weighted:
             grown = peak_memory(calls(ours, direction, 1)[0])
             row["extra_mib"] = None if grown is None else max(0, grown - result) / 2**20
         yield row
