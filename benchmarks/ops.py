@@ -38,17 +38,16 @@ SPIN_SECONDS = 0.01  # PyTorch's threads wait so long for more work, on the core
 PYTHON_NS = 30_000  # what takes PyTorch less measures Python's calls, not kernels: not counted in the summary
 
 
-# How often the definition reads or writes arrays as large as all inputs and as the output: forward, gradients.
-# Usual: read x and weight, write out; read x, weight and grad_out, write the gradients of x and weight.
-USUAL = ((1, 1), (2, 1))
-SWEEPS = {
-    "max_pool2d": ((1, 1), (1, 2)),  # grad_out, and where the maximum was
-    "avg_pool2d": ((1, 1), (1, 1)),
-    "adaptive_avg_pool2d": ((1, 1), (1, 1)),
-    "add": ((1, 1), (1, 1)),
-    "concat": ((1, 1), (1, 1)),
-    "batch_norm2d": ((2, 1), (3, 2)),  # statistics first, then x again; two sums over x and grad_out first
-}
+def sweeps(layer: Layer) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return how often the definition touches what is as large as (all inputs, the output): forward, gradients."""
+    if layer.op == "batch_norm2d":  # the statistics first, then x again; two sums over x and grad_out, then both again
+        residual = len(layer.shapes) - 3
+        return (0, 3 + residual), (0, 5 + residual)
+    if layer.op in ("avg_pool2d", "adaptive_avg_pool2d", "add", "concat"):  # the gradient needs no values
+        return (1, 1), (1, 1)
+    if layer.op == "max_pool2d":  # it needs the places of the maxima
+        return (1, 1), (1, 2)
+    return (1, 1), (2, 1)  # read x and weight, write out; read x, weight, grad_out, write the gradients of x and weight
 
 
 def batch_norm2d(
@@ -115,9 +114,24 @@ def compare(layer: Layer, ours: Any, theirs: Any) -> None:
 # ------------------------------------------------------------------------------------------------ measuring
 
 
-def run_all(calls: list[Callable[[], Any]]) -> None:
-    for call in calls:
-        call()
+def preparing(side: Ours | Theirs, direction: str, count: int, threads: int) -> Callable[[], Callable[[], None]]:
+    """Return what ``alternate`` asks for: a function that makes ready what is then timed, ``count`` calls."""
+
+    def prepare() -> Callable[[], None]:
+        if threads > 1:
+            time.sleep(SPIN_SECONDS)
+        side.forward()  # caches hold, and threads do, what they would in this library's own program
+        calls: list[Callable[[], Any]] = [side.forward] * count
+        if direction == "gradients":
+            calls = [partial(side.gradients, side.record()) for _ in range(count)]
+
+        def run() -> None:
+            for call in calls:
+                call()
+
+        return run
+
+    return prepare
 
 
 def measure(layer: Layer, threads: int, seconds: float) -> Iterator[dict[str, Any]]:
@@ -126,52 +140,37 @@ def measure(layer: Layer, threads: int, seconds: float) -> Iterator[dict[str, An
     torch.set_num_threads(threads)
     now, unit = clock(threads)
     ours, theirs = Ours(layer), Theirs(layer)
-    out, grads = ours.forward(), ours.gradients(ours.record())
+    out = ours.forward()
     compare(layer, [out], [theirs.forward()])
-    compare(layer, grads, theirs.gradients(theirs.record()))
+    compare(layer, ours.gradients(ours.record()), theirs.gradients(theirs.record()))
 
     flops = 2.0 * out.size * prod(layer.shapes[1][1:]) if layer.weighted else 0.0
-    read, written = sum(tensor.array.nbytes for tensor in ours.inputs), out.array.nbytes
-    forward, gradients = SWEEPS.get(layer.op, USUAL)
-    work = {
-        "forward": (flops, forward[0] * read + forward[1] * written, written),
-        "gradients": (2 * flops, gradients[0] * read + gradients[1] * written, read),
-    }
+    sizes = sum(tensor.array.nbytes for tensor in ours.inputs), out.array.nbytes
+    for i, direction in enumerate(("forward", "gradients")):
 
-    def calls(side: Ours | Theirs, direction: str, count: int) -> list[Callable[[], Any]]:
-        if direction == "forward":
-            return [side.forward] * count
-        return [partial(side.gradients, side.record()) for _ in range(count)]
+        def turns(count: int, direction: str = direction) -> dict[str, Callable[[], Callable[[], None]]]:
+            return {name: preparing(side, direction, count, threads) for name, side in (("o", ours), ("t", theirs))}
 
-    for direction, (operations, nbytes, result) in work.items():
         start = time.perf_counter_ns()
-        once = alternate(
-            {str(i): partial(partial, run_all, calls(side, direction, 1)) for i, side in enumerate((ours, theirs))},
-            1, time.perf_counter_ns,
-        )  # fmt: skip
-        round_ns = time.perf_counter_ns() - start
-        count = max(1, int(LEAST_NS // min(once["0"] + once["1"])))
-        rounds = int(min(max(seconds * 1e9 / (round_ns * count), LEAST_ROUNDS), MOST_ROUNDS))
+        once = min(taken[0] for taken in alternate(turns(1), 1, time.perf_counter_ns).values())
+        count = max(1, LEAST_NS // once)
+        rounds = min(max(int(seconds * 1e9 / (time.perf_counter_ns() - start) / count), LEAST_ROUNDS), MOST_ROUNDS)
+        taken = alternate(turns(count), rounds, now)
+        mine, other = (median(taken[name]) / count for name in "ot")
 
-        def prepare(side: Ours | Theirs, direction: str = direction, count: int = count) -> Callable[[], None]:
-            if threads > 1:
-                time.sleep(SPIN_SECONDS)
-            side.forward()  # caches hold, and threads do, what they would in this library's own program
-            return partial(run_all, calls(side, direction, count))
-
-        taken = alternate({"ours": partial(prepare, ours), "theirs": partial(prepare, theirs)}, rounds, now)
-        mine, other = (median(taken[name]) / count for name in ("ours", "theirs"))
+        nbytes = sum(times * size for times, size in zip(sweeps(layer)[i], sizes, strict=True))
         compute, move = rates(nbytes, threads)
-        roofline = max(operations / compute, nbytes / move)
+        arithmetic, memory = (1 + i) * flops / compute, nbytes / move
+        roofline = max(arithmetic, memory)
         row = {
             "layer": str(layer), "group": layer.group, "networks": layer.networks, "direction": direction,
             "threads": threads, "unit": unit, "ours": mine, "torch": other, "ratio": other / mine, "rounds": rounds,
-            "flops": operations, "bytes": nbytes, "roofline": roofline, "share": roofline / mine,
-            "bound": "arithmetic" if operations / compute > nbytes / move else "memory",
+            "flops": (1 + i) * flops, "bytes": nbytes, "roofline": roofline, "share": roofline / mine,
+            "bound": "arithmetic" if arithmetic > memory else "memory",
         }  # fmt: skip
         if layer.weighted:
-            grown = peak_memory(calls(ours, direction, 1)[0])
-            row["extra_mib"] = None if grown is None else max(0, grown - result) / 2**20
+            grown = peak_memory(preparing(ours, direction, 1, threads)())
+            row["extra_mib"] = None if grown is None else max(0, grown - sizes[1 - i]) / 2**20
         yield row
 
 

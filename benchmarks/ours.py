@@ -33,7 +33,7 @@ def normal(seed: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def arrays(layer: Layer, dtype: Any) -> list[np.ndarray]:
-    """Return the input and the weights: normal data, always the same, the weights scaled so that the output is so, too."""
+    """Return the input and the weights: normal data, always the same; weights are scaled so that the output is, too."""
     found = [normal(seed, shape, dtype) for seed, shape in enumerate(layer.shapes)]
     if layer.weighted:
         found[1] /= dtype(np.sqrt(prod(layer.shapes[1][1:])))
