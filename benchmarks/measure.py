@@ -9,11 +9,13 @@ each other. What a neighbour does to the caches, or to the other half of a core,
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import platform
 import struct
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -156,13 +158,28 @@ def peak_memory(call: Callable[[], Any]) -> int | None:
     reset = Path("/proc/self/clear_refs")
     if not os.access(reset, os.W_OK):
         return None
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back to the system, so that using it again counts
+    trim_memory()
     reset.write_text("5")  # the highest mark falls to what is in use now
     before = _memory("VmRSS")
     result = call()  # alive until the mark is read
     grown = _memory("VmHWM") - before
     del result
     return grown
+
+
+def keep_memory() -> None:
+    """Let freed memory stay with this process, so that new arrays cost no page faults (glibc; arrays up to 32 MiB)."""
+    with suppress(AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+        mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD
+
+
+def trim_memory() -> None:
+    """Give freed memory back to the system, so that new arrays lie elsewhere and count as new."""
+    gc.collect()
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _memory(name: str) -> int:
