@@ -7,8 +7,8 @@ Seconds differ between machines and between hours, and not every system counts c
 milliseconds take turns with a loop of nothing but multiply-adds, and what counts is the shortest of 100 turns, in
 shortest turns of that loop: sooner or later nobody disturbs us for a millisecond. Where arrays happen to lie in memory
 counts too, so a measurement is a process of its own and renews its arrays now and then; the baseline is the median of
-five measurements, and a row fails if three in a row are slower. Nine measurements on two cores, beside two programs that
-kept both busy: 196 of 198 rows within 15 % of the baseline, the worst 1.29, and no row twice in a row (EPYC, AVX2).
+five measurements, and a row fails if three in a row are slower. Nine measurements beside two programs that kept both
+cores busy: 196 of 198 rows at most 15 % above the baseline, one at 1.22, one at 1.29. On a quiet machine: 2 % (EPYC).
 
 Baselines are kept by processor. Where one has none, figures are printed and nothing fails.
 """
@@ -25,11 +25,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import minicnn
 from layers import Layer, Network
 from measure import alternate, clock, cpu, keep_memory, multiply_adds, trim_memory
 from ours import Ours
-
-import minicnn
 
 BASELINES = Path(__file__).with_suffix(".json")
 SLOWER = 1.2
@@ -56,7 +55,7 @@ Side = Callable[[], Callable[[], Any]]
 
 
 def sides(layer: Layer) -> dict[str, Side]:
-    """Return the layer's two rows for ``alternate``: forward, and all gradients, each after a call that is not timed."""
+    """Return the layer's rows for ``alternate``: forward, and all gradients; each after a call that is not timed."""
     ours = Ours(layer)
 
     def forward() -> Callable[[], Any]:

@@ -102,7 +102,16 @@ class Network:
         pads: dict[str, Any] = {"stride": stride, "before": padding, "after": padding, "ceil_mode": ceil_mode}
         return (self.shape[0], channels, *(output_size(size, kernel, **pads) for size in self.shape[2:]))
 
-    def conv(self, c_out: int, kernel: int, stride: int = 1, padding: int | None = None, *, bias=False, groups=1):
+    def conv(
+        self,
+        c_out: int,
+        kernel: int,
+        stride: int = 1,
+        padding: int | None = None,
+        *,
+        bias: bool = False,
+        groups: int = 1,
+    ) -> Network:
         """Note a convolution that keeps the input's size, but for its stride, if no padding is given."""
         padding = kernel // 2 if padding is None else padding
         weights = (c_out, self.shape[1] // groups, kernel, kernel), *([(c_out,)] if bias else [])
@@ -111,35 +120,35 @@ class Network:
             "conv2d", *weights, out=out, stride=stride > 1 and stride, padding=padding, groups=groups > 1 and groups
         )
 
-    def depthwise(self, stride: int = 1):
+    def depthwise(self, stride: int = 1) -> Network:
         c = self.shape[1]
         out = self.window(c, 3, stride, 1)
         return self.note("depthwise_conv2d", (c, 1, 3, 3), out=out, stride=stride > 1 and stride, padding=1)
 
-    def bn(self, activation: str = "", residual: bool = False):
+    def bn(self, activation: str = "", residual: bool = False) -> Network:
         """Note batch norm in training; with it the sum and the activation that follow at once."""
         c = self.shape[1]
         return self.note("batch_norm2d", (c,), (c,), *[self.shape] * residual, activation=activation)
 
-    def relu(self):
+    def relu(self) -> Network:
         return self.note("relu")
 
-    def lrn(self):
+    def lrn(self) -> Network:
         return self.note("local_response_norm", size=5, alpha=1e-4, beta=0.75)
 
-    def max_pool(self, kernel: int, stride: int, padding: int = 0, *, ceil_mode=False):
+    def max_pool(self, kernel: int, stride: int, padding: int = 0, *, ceil_mode: bool = False) -> Network:
         out = self.window(self.shape[1], kernel, stride, padding, ceil_mode)
         options = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
         return self.note("max_pool2d", out=out, **options)
 
-    def avg_pool(self, kernel: int, stride: int):
+    def avg_pool(self, kernel: int, stride: int) -> Network:
         out = self.window(self.shape[1], kernel, stride, 0)
         return self.note("avg_pool2d", out=out, kernel_size=kernel, stride=stride)
 
-    def global_pool(self):
+    def global_pool(self) -> Network:
         return self.note("adaptive_avg_pool2d", out=(*self.shape[:2], 1, 1), output_size=1)
 
-    def linear(self, *widths: int, batches=(1, 32)):
+    def linear(self, *widths: int, batches: tuple[int, ...] = (1, 32)) -> Network:
         """Note fully connected layers at batch 1 and 32: as one classifies, and as one trains."""
         features = prod(self.shape[1:])
         for width in widths:
@@ -149,7 +158,7 @@ class Network:
             features = width
         return self
 
-    def loss(self, batch: int, classes: int):
+    def loss(self, batch: int, classes: int) -> Network:
         self.shape = (batch, classes)
         return self.note("softmax", dim=1).note("cross_entropy")
 

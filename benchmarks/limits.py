@@ -20,14 +20,14 @@ from functools import partial
 from statistics import median
 
 import numpy as np
-from layers import layers
-from measure import LANES, alternate, clock, multiply_adds
-from ours import Ours
 
 import minicnn
 import minicnn.functional as F
+from layers import layers
+from measure import LANES, alternate, clock, multiply_adds
 from minicnn.kernels import gemm
 from minicnn.kernels.jit import kernel
+from ours import Ours
 
 # --------------------------------------------------------------------------------------------- micro-kernel
 

@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 import torch
+
+import minicnn
 from layers import REQUIRED, Layer, layers
 from measure import alternate, clock, cpu, peak_memory, rates
 from ours import Ours, arrays, normal, targets
-
-import minicnn
 
 LEAST_NS = 200_000  # a shorter call is repeated, so that the clock's own cost does not count
 LEAST_ROUNDS, MOST_ROUNDS = 7, 60

@@ -8,10 +8,10 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from layers import Layer
 
 import minicnn
 import minicnn.functional as F
+from layers import Layer
 
 
 def batch_norm2d(x: Any, weight: Any, bias: Any, residual: Any = None, *, activation: str | None = None) -> Any:
