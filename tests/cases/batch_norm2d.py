@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import minicnn
-from cases import Call, Case, Refused, normal, seeds, spread, values
+from cases import Call, Case, Refused, seeds, spread, values
 from minicnn.errors import DTypeError, OptionError, ShapeError
 
 
@@ -82,16 +82,4 @@ CASE = Case(
         Refused({"input": X, "training": True, "eps": -1e-5}, OptionError, r"eps .* got -1e-05"),
         Refused({"input": X[0], "training": True}, ShapeError, r"batch_norm2d: input must have 4 axes"),
     ],
-    layers={
-        "resnet50.conv1": lambda: Call(
-            {"input": normal(8, 64, 112, 112), "weight": normal(64), "bias": normal(64)}, {"training": True}
-        ),
-        "resnet50.conv5_x": lambda: Call(
-            {"input": normal(8, 2048, 7, 7), "weight": normal(2048), "bias": normal(2048)}, {"training": True}
-        ),
-        "mobilenet.inference": lambda: Call(
-            {"input": normal(8, 64, 112, 112), "weight": normal(64), "bias": normal(64)},
-            {"running_mean": normal(64), "running_var": normal(64) ** 2},
-        ),
-    },
 )
