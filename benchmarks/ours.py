@@ -13,17 +13,11 @@ import minicnn
 import minicnn.functional as F
 from layers import Layer
 
-
-def batch_norm2d(x: Any, weight: Any, bias: Any, residual: Any = None, *, activation: str | None = None) -> Any:
-    out = F.batch_norm2d(x, None, None, weight, bias, training=True)
-    if residual is not None:
-        out = out + residual
-    return getattr(F, activation)(out) if activation else out
-
-
 # How to call an op that does not simply take its arrays and options.
 OURS: dict[str, Callable[..., Any]] = {
-    "batch_norm2d": batch_norm2d,
+    "batch_norm2d": lambda x, w, b, residual=None, **options: F.batch_norm2d(
+        x, None, None, w, b, training=True, residual=residual, **options
+    ),
     "concat": lambda *parts, dim: F.concat(parts, dim),
 }
 

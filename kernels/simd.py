@@ -24,8 +24,11 @@ import os
 
 from llvmlite import binding, ir
 from numba import types
+from numba.core import cgutils
 from numba.core.extending import intrinsic, models, overload, register_model
 from numba.cpython.unsafe.tuple import tuple_setitem as tuple_setitem  # replaces one vector of a tuple of vectors
+
+from minicnn.kernels.jit import kernel
 
 
 def _host_vector_bytes() -> int:
@@ -39,9 +42,9 @@ VECTOR_BYTES = _host_vector_bytes()
 
 
 class Vector(types.Type):
-    """Numba's type of ``lanes`` numbers of one dtype."""
+    """Numba's type of ``lanes`` numbers of one dtype: float32 or float64, or integers for the bits of these."""
 
-    def __init__(self, dtype: types.Float) -> None:
+    def __init__(self, dtype: types.Number) -> None:
         self.dtype = dtype
         self.lanes = VECTOR_BYTES * 8 // dtype.bitwidth
         super().__init__(name=f"Vector({dtype}, {self.lanes})")
@@ -147,14 +150,81 @@ def splat(typing_context, array, scalar):
 
 
 @intrinsic
+def counting(typing_context, array):
+    """Return the vector 0, 1, 2, .. for ``array``'s dtype."""
+    vector = Vector(array.dtype)
+
+    def code(context, builder, signature, arguments):
+        return ir.Constant(context.get_value_type(vector), [float(i) for i in range(vector.lanes)])
+
+    return vector(array), code
+
+
+def _lanewise(build, *kinds, result=None):
+    """Type and code of an operation lane by lane; a plain number beside vectors stands for a vector full of it."""
+    vector = next(kind for kind in kinds if isinstance(kind, Vector))
+
+    def code(context, builder, signature, arguments):
+        vectors = [
+            _spread(context, builder, vector, value) if kind == vector.dtype else value
+            for kind, value in zip(signature.args, arguments, strict=True)
+        ]
+        return build(builder, *vectors)
+
+    given = [kind if isinstance(kind, (Vector, Mask)) else vector.dtype for kind in kinds]
+    return (result or vector)(*given), code
+
+
+@intrinsic
 def fma(typing_context, a, b, c):
     """Return a * b + c, as one fused instruction where the machine has it."""
 
-    def code(context, builder, signature, arguments):
-        product = builder.fmul(arguments[0], arguments[1], flags=("contract",))
-        return builder.fadd(product, arguments[2], flags=("contract",))
+    def build(builder, a, b, c):
+        return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
 
-    return a(a, b, c), code
+    return _lanewise(build, a, b, c)
+
+
+@intrinsic
+def sqrt(typing_context, a):
+    """Return the square root of each lane."""
+
+    def code(context, builder, signature, arguments):
+        kind = arguments[0].type
+        name = f"llvm.sqrt.v{a.lanes}f{a.dtype.bitwidth}"
+        return builder.call(
+            cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), name), arguments
+        )
+
+    return a(a), code
+
+
+@intrinsic
+def lane(typing_context, a, index):
+    """Return the number in one lane."""
+
+    def code(context, builder, signature, arguments):
+        return builder.extract_element(*arguments)
+
+    return a.dtype(a, types.intp), code
+
+
+@intrinsic
+def widen(typing_context, a):
+    """Return the lanes as a tuple of float64 vectors (two of them for float32), in which long sums are safe."""
+    wide = Vector(types.float64)
+    parts = types.UniTuple(wide, a.lanes // wide.lanes)
+
+    def code(context, builder, signature, arguments):
+        kind = context.get_value_type(wide)
+        results = []
+        for first in range(0, a.lanes, wide.lanes):
+            places = ir.Constant(ir.VectorType(ir.IntType(32), wide.lanes), list(range(first, first + wide.lanes)))
+            part = builder.shuffle_vector(arguments[0], arguments[0], places)
+            results.append(part if part.type == kind else builder.fpext(part, kind))
+        return context.make_tuple(builder, signature.return_type, results)
+
+    return parts(a), code
 
 
 class Mask(types.Type):
@@ -174,31 +244,19 @@ class _MaskModel(models.PrimitiveModel):
 @intrinsic
 def select(typing_context, mask, a, b):
     """Return ``a`` in the lanes where ``mask`` is true and ``b`` in the others."""
-
-    def code(context, builder, signature, arguments):
-        return builder.select(*arguments)
-
-    return a(mask, a, b), code
+    return _lanewise(lambda builder, mask, a, b: builder.select(mask, a, b), mask, a, b)
 
 
 @intrinsic
 def maximum(typing_context, a, b):
     """Return the larger of each two lanes; ``b`` where one of them is not a number."""
-
-    def code(context, builder, signature, arguments):
-        return builder.select(builder.fcmp_ordered(">", *arguments), *arguments)
-
-    return a(a, b), code
+    return _lanewise(lambda builder, a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b), a, b)
 
 
 @intrinsic
 def minimum(typing_context, a, b):
     """Return the smaller of each two lanes; ``b`` where one of them is not a number."""
-
-    def code(context, builder, signature, arguments):
-        return builder.select(builder.fcmp_ordered("<", *arguments), *arguments)
-
-    return a(a, b), code
+    return _lanewise(lambda builder, a, b: builder.select(builder.fcmp_ordered("<", a, b), a, b), a, b)
 
 
 def _shuffle(name, order, doc):
@@ -225,19 +283,58 @@ zip_high = _shuffle(
 )
 
 
+@intrinsic
+def square(typing_context, vector):
+    """Return a tuple with ``vector`` as often as it has lanes: room for a square that ``transpose`` can take."""
+    rows = types.UniTuple(vector, vector.lanes)
+
+    def code(context, builder, signature, arguments):
+        return context.make_tuple(builder, rows, [arguments[0]] * vector.lanes)
+
+    return rows(vector), code
+
+
+@intrinsic
+def transpose(typing_context, rows):
+    """Return the tuple of vectors whose lane j of vector i is lane i of vector j of the tuple ``rows`` (as many as lanes).
+
+    A square is transposed when the two off-diagonal quarters change places and each quarter is transposed. The swaps of
+    all sizes are done for pairs of whole vectors: 8 x 8 floats take 24 instructions instead of 128 moves.
+    """
+    vector = rows.dtype
+
+    def code(context, builder, signature, arguments):
+        vectors = [builder.extract_value(arguments[0], i) for i in range(vector.lanes)]
+        size = vector.lanes // 2
+        while size:
+            for i in range(vector.lanes):
+                if i & size == 0:
+                    low = [j if j & size == 0 else vector.lanes + j - size for j in range(vector.lanes)]
+                    pair = vectors[i], vectors[i + size]
+                    for row, order in ((i, low), (i + size, [j + size for j in low])):
+                        places = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), order)
+                        vectors[row] = builder.shuffle_vector(*pair, places)
+            size //= 2
+        result = arguments[0]
+        for i in range(vector.lanes):
+            result = builder.insert_value(result, vectors[i], i)
+        return result
+
+    return rows(rows), code
+
+
 def _operator(function, build):
-    """Let ``function`` (+, <, ...) work on two vectors; ``build`` makes its one instruction."""
+    """Let ``function`` (+, <, ...) work on two vectors, or a vector and a number; ``build`` makes its one instruction."""
 
     @intrinsic
     def apply(typing_context, a, b):
-        def code(context, builder, signature, arguments):
-            return build(builder, *arguments)
-
-        return (Mask(a.lanes) if function in _COMPARISONS else a)(a, b), code
+        vector = a if isinstance(a, Vector) else b
+        return _lanewise(build, a, b, result=Mask(vector.lanes) if function in _COMPARISONS else vector)
 
     @overload(function)
     def _choose(a, b):
-        if isinstance(a, Vector) and a == b:
+        vectors = {kind for kind in (a, b) if isinstance(kind, Vector)}
+        if len(vectors) == 1 and all(isinstance(kind, (Vector, types.Number)) for kind in (a, b)):
             return lambda a, b: apply(a, b)
         return None
 
@@ -247,8 +344,109 @@ for _function, _sign in _COMPARISONS.items():  # false where a lane is not a num
     _operator(_function, lambda builder, a, b, sign=_sign: builder.fcmp_ordered(sign, a, b))
 for _function, _name in {
     operator.add: "fadd",
+    operator.iadd: "fadd",
     operator.sub: "fsub",
+    operator.isub: "fsub",
     operator.mul: "fmul",
     operator.truediv: "fdiv",
+    operator.and_: "and_",  # this one and the next work on ``bits``
+    operator.or_: "or_",
+    operator.lshift: "shl",
+    operator.rshift: "lshr",
 }.items():
     _operator(_function, lambda builder, a, b, name=_name: getattr(builder, name)(a, b))
+
+
+def _same_bits(typing_context, x, dtypes):
+    vector = Vector(dtypes[x.dtype.bitwidth])
+
+    def code(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(vector))
+
+    return vector(x), code
+
+
+@intrinsic
+def bits(typing_context, x):
+    """Return the bits of a vector's numbers as integers, for ``& | << >>``: sign, exponent, mantissa from the top."""
+    return _same_bits(typing_context, x, {32: types.int32, 64: types.int64})
+
+
+@intrinsic
+def floats(typing_context, x):
+    """Return the numbers that have these bits: undoes ``bits``."""
+    return _same_bits(typing_context, x, {32: types.float32, 64: types.float64})
+
+
+# ------------------------------------------------------------------------------------------- parts of a vector
+
+
+def _first(builder, lanes, count):
+    """True in the first ``count`` lanes."""
+    kind = ir.VectorType(ir.IntType(32), lanes)
+    nothing, place = ir.Constant(kind, ir.Undefined), ir.IntType(32)
+    one = builder.insert_element(nothing, builder.trunc(count, place), ir.Constant(place, 0))
+    counts = builder.shuffle_vector(one, nothing, ir.Constant(kind, [0] * lanes))
+    return builder.icmp_signed("<", ir.Constant(kind, list(range(lanes))), counts)
+
+
+def _masked(builder, name, kind, result, arguments):
+    """Call LLVM's masked load or store, which never touches the memory of a lane whose mask is false."""
+    function = ir.FunctionType(result, [argument.type for argument in arguments])
+    suffix = f"v{kind.count}{'f32' if kind.element == ir.FloatType() else 'f64'}.p0"
+    return builder.call(
+        cgutils.get_or_insert_function(builder.module, function, f"llvm.masked.{name}.{suffix}"), arguments
+    )
+
+
+@intrinsic
+def _load_first(typing_context, array, index, count, fill):
+    vector = Vector(array.dtype)
+
+    def code(context, builder, signature, arguments):
+        array, index, count, fill = arguments
+        kind = context.get_value_type(vector)
+        pointer = builder.bitcast(_address(context, builder, signature.args[0], array, index), kind.as_pointer())
+        align = ir.Constant(ir.IntType(32), vector.dtype.bitwidth // 8)
+        others = _spread(context, builder, vector, fill)
+        return _masked(builder, "load", kind, kind, [pointer, align, _first(builder, vector.lanes, count), others])
+
+    return vector(array, types.intp, types.intp, array.dtype), code
+
+
+@kernel
+def load_part(array, index, count, fill):
+    """``load``, but of ``count`` numbers only if that is less than a vector; the other lanes are ``fill``."""
+    if count < lanes(array):
+        return _load_first(array, index, count, fill)
+    return load(array, index)
+
+
+@kernel
+def store_part(array, index, count, value):
+    """``store``, but of the first ``count`` lanes only if these are not all."""
+    if count < lanes(array):
+        for i in range(count):  # a masked store takes longer on AMD: batch norm of 7 x 7 maps 0.25 ms instead of 0.18
+            poke(array, index + i, lane(value, i))
+    else:
+        store(array, index, value)
+
+
+@kernel
+def total(vector):
+    """Return the sum of all lanes, in every lane."""
+    width = lanes(vector)
+    while width > 1:
+        vector = even(vector, vector) + odd(vector, vector)
+        width //= 2
+    return vector
+
+
+@kernel
+def highest(vector):
+    """Return the maximum of all lanes, in every lane."""
+    width = lanes(vector)
+    while width > 1:
+        vector = maximum(even(vector, vector), odd(vector, vector))
+        width //= 2
+    return vector

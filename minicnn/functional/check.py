@@ -18,6 +18,7 @@ from minicnn.kernels import geometry
 
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
+Shape = tuple[int, ...]
 Input = Tensor | np.ndarray[Any, Any]  # what every op accepts
 
 
@@ -27,6 +28,8 @@ def tensor(op: str, name: str, value: Any) -> Tensor:
     An array is copied while gradients are recorded, so that later changes to it cannot spoil them.
     """
     if not isinstance(value, Tensor):
+        if type(value) is np.ndarray and value.dtype in FLOATS and value.flags.carray:
+            return Tensor(value) if is_recording() else Tensor.wrap(value)
         if not isinstance(value, (np.ndarray, np.generic)):
             raise DTypeError(f"{op}: {name} must be a Tensor or a NumPy array, got {type(value).__name__}")
         if value.dtype.newbyteorder("=") not in FLOATS:
@@ -37,7 +40,7 @@ def tensor(op: str, name: str, value: Any) -> Tensor:
             return Tensor(value)
         native = np.asarray(value, dtype=value.dtype.newbyteorder("="), order="C")
         return Tensor.wrap(np.require(native, requirements=["C", "A", "W"]))
-    if value.dtype not in FLOATS:
+    if value.array.dtype not in FLOATS:
         raise DTypeError(f"{op}: {name} must be float32 or float64, got {value.dtype}")
     return value
 
@@ -88,11 +91,12 @@ def labels(
 def images(op: str, value: Any, name: str = "input") -> Tensor:
     """Accept a batch of images (N, C, H, W); N may be 0, the others may not."""
     x = tensor(op, name, value)
-    if x.ndim != 4:
-        hint = "; add the batch axis with x[None]" if x.ndim == 3 else ""
-        raise ShapeError(f"{op}: {name} must have 4 axes (N, C, H, W), got shape {x.shape}{hint}")
-    if 0 in x.shape[1:]:
-        raise ShapeError(f"{op}: {name} must have C, H, W >= 1, got shape {x.shape}")
+    shape = x.array.shape
+    if len(shape) != 4:
+        hint = "; add the batch axis with x[None]" if len(shape) == 3 else ""
+        raise ShapeError(f"{op}: {name} must have 4 axes (N, C, H, W), got shape {shape}{hint}")
+    if 0 in shape[1:]:
+        raise ShapeError(f"{op}: {name} must have C, H, W >= 1, got shape {shape}")
     return x
 
 
@@ -100,7 +104,7 @@ def same_dtype(op: str, **tensors: Tensor | None) -> None:
     """Refuse float32 beside float64: nothing is promoted silently."""
     first = None
     for t in tensors.values():
-        if t is None or t.dtype is first:
+        if t is None or t.array.dtype is first:
             continue
         if first is not None and t.dtype != first:
             have = ", ".join(f"{name} {given.dtype}" for name, given in tensors.items() if given is not None)
@@ -110,7 +114,7 @@ def same_dtype(op: str, **tensors: Tensor | None) -> None:
 
 def shape(op: str, name: str, value: Tensor, expected: tuple[int, ...], rule: str) -> None:
     """Refuse a shape other than ``expected``; ``rule`` says it in the glossary's letters."""
-    if value.shape != expected:
+    if value.array.shape != expected:
         raise ShapeError(f"{op}: {name} must have shape {rule} = {expected}, got {value.shape}")
 
 
@@ -231,25 +235,20 @@ def half_window(op: str, pads: Pads, kernel: Pair, dilation: Pair) -> None:
             raise OptionError(f"{op}: padding must be at most half a window, got {pads} for kernel_size={kernel}")
 
 
-# A network asks the same questions at every step; looking the answer up takes 2 us, working it out 15.
-_known_windows: dict[tuple[Any, ...], tuple[Pair, Pads, Pair, Pair]] = {}
+# A network asks the same questions at every step; looking the answer up takes 1 us, working it out 15.
+_known_windows: dict[tuple[Any, ...], Any] = {}
 
 
 def window(
-    op: str, x: Tensor, kernel: Pair, stride: Any, padding_: Any, dilation: Any, ceil_mode: bool = False
+    op: str, x: Tensor, kernel: Pair, stride: Any, padding_: Any, dilation: Any
 ) -> tuple[Pair, Pads, Pair, Pair]:
     """Resolve what slides over images: stride, padding, dilation, (H_out, W_out)."""
     # As text, because 1.0 and True, which are refused, equal 1.
-    question = (op, x.shape[2:], kernel, repr((stride, padding_, dilation)), ceil_mode)
-    answer = _known_windows.get(question)
+    question = (op, x.array.shape[2:], kernel, repr((stride, padding_, dilation)))
+    answer: tuple[Pair, Pads, Pair, Pair] | None = _known_windows.get(question)
     if answer is None:
-        size = (x.shape[2], x.shape[3])
-        steps, holes = pair(op, "stride", stride), pair(op, "dilation", dilation)
-        pads = padding(op, padding_, size, kernel, steps, holes)
-        answer = steps, pads, holes, output_hw(op, size, kernel, steps, pads, holes, ceil_mode)
-        if len(_known_windows) >= 4096:  # images of ever new sizes
-            _known_windows.clear()
-        _known_windows[question] = answer
+        answer = _window(op, x, kernel, stride, padding_, dilation, False)
+        _keep(question, answer)
     return answer
 
 
@@ -257,9 +256,26 @@ def pool(
     op: str, x: Tensor, kernel_size: Any, stride: Any, padding_: Any, dilation: Any, ceil_mode: Any
 ) -> tuple[Pair, Pair, Pads, Pair, Pair]:
     """Resolve a pool's options: kernel, stride, padding, dilation, (H_out, W_out)."""
-    kernel = pair(op, "kernel_size", kernel_size)
-    answer = window(
-        op, x, kernel, kernel if stride is None else stride, padding_, dilation, flag(op, "ceil_mode", ceil_mode)
-    )
-    half_window(op, answer[1], kernel, answer[2])
-    return kernel, *answer
+    question = (op, x.array.shape[2:], repr((kernel_size, stride, padding_, dilation, ceil_mode)))
+    answer: tuple[Pair, Pair, Pads, Pair, Pair] | None = _known_windows.get(question)
+    if answer is None:
+        kernel, overhangs = pair(op, "kernel_size", kernel_size), flag(op, "ceil_mode", ceil_mode)
+        answer = kernel, *_window(op, x, kernel, kernel if stride is None else stride, padding_, dilation, overhangs)
+        half_window(op, answer[2], kernel, answer[3])
+        _keep(question, answer)
+    return answer
+
+
+def _window(
+    op: str, x: Tensor, kernel: Pair, stride: Any, padding_: Any, dilation: Any, ceil_mode: bool
+) -> tuple[Pair, Pads, Pair, Pair]:
+    size = (x.shape[2], x.shape[3])
+    steps, holes = pair(op, "stride", stride), pair(op, "dilation", dilation)
+    pads = padding(op, padding_, size, kernel, steps, holes)
+    return steps, pads, holes, output_hw(op, size, kernel, steps, pads, holes, ceil_mode)
+
+
+def _keep(question: tuple[Any, ...], answer: Any) -> None:
+    if len(_known_windows) >= 4096:  # images of ever new sizes
+        _known_windows.clear()
+    _known_windows[question] = answer
