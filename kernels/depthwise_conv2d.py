@@ -8,8 +8,8 @@ into vector instructions; the plane stays in the first-level cache meanwhile.
 import numpy as np
 
 from minicnn.kernels.conv2d import CHUNKS, conv2d_grad_bias
-from minicnn.kernels.jit import kernel, launch
 from minicnn.kernels.patches import inside
+from minicnn.kernels.jit import kernel, launch
 
 
 @kernel

@@ -41,6 +41,8 @@ class Block:
         self.checksum: int | None = None  # of the contents at the moment of handing out
 
 
-def is_shared(view: NDArray[Any]) -> bool:
-    """Whether anybody but ``view`` holds the array that owns its memory (beside it, the count has its own argument)."""
-    return view.base is not None and getrefcount(view.base) > 2
+def has_own_memory(array: NDArray[Any]) -> bool:
+    """Whether the memory is the array's alone: it is no view, or a view of all of an array that nobody else holds."""
+    if array.base is None:
+        return True
+    return array.base.nbytes == array.nbytes and getrefcount(array.base) <= 2  # the view, and the count's own argument

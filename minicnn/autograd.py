@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from minicnn.arrays import Block, crc, is_shared, real_numbers
+from minicnn.arrays import Block, crc, has_own_memory, real_numbers
 from minicnn.errors import DTypeError, GraphError, OptionError, OutOfRangeError, ShapeError
 
 Array = NDArray[Any]
@@ -524,7 +524,7 @@ def _walk_back(root: Tensor, seed: Array) -> None:
                     f"{values.shape}, got {flow.dtype} of shape {flow.shape}"
                 )
             # A leaf keeps what arrives; it must not share memory with what still flows elsewhere.
-            if tensor.node is None and (flow is grad_out or is_shared(flow)):
+            if tensor.node is None and (flow is grad_out or not has_own_memory(flow)):
                 flow = flow.copy()
             arrive(tensor, flow)
         if node in keepers:

@@ -76,8 +76,9 @@ def labels(
         raise DTypeError(f"{op}: target must be a Tensor or a NumPy array of integers, got {kind}")
     if given.shape != expected:
         raise ShapeError(f"{op}: target must have shape {rule} = {expected}, got {given.shape}")
-    outside = (given < 0) | (given >= classes)
-    if ignore_index is not None:
+    indices = given.astype(np.int64)
+    outside = indices.view(np.uint64) >= classes  # negative ones are large there
+    if ignore_index is not None and outside.any():
         outside &= given != ignore_index
     if outside.any():
         place = tuple(int(i) for i in np.argwhere(outside)[0])
@@ -85,7 +86,7 @@ def labels(
         raise LabelError(
             f"{op}: target must lie in 0 .. C-1 = {classes - 1}{exception}, got {given[place]} at position {place}"
         )
-    return given.astype(np.int64)
+    return indices
 
 
 def images(op: str, value: Any, name: str = "input") -> Tensor:
