@@ -50,6 +50,7 @@ def _convolve(
     places = np.empty(block + width, np.int64)
     offsets = np.empty(DEPTH, np.int64)
     scratch = np.empty(ROWS * width, out.dtype)
+    steps = np.arange(0, DEPTH * width, width)
     nothing = out[:0]
     pixel_strides = (out_strides[0], out_strides[1], out_strides[3], out_strides[4])
     for job in range(start, stop):
@@ -88,11 +89,59 @@ def _convolve(
                     channel = group * rows + m
                     for p in range(q, stop_q, width):
                         tile(
-                            depth, a, group * padded * taps + k0 * padded + m * depth, panels, (p - q) * (depth + 1),
+                            depth, a, group * padded * taps + k0 * padded + m * depth, panels, (p - q) * (depth + 1), steps,
                             tile_base, tile_bias, channel, tile_activation,
                             out, channel * out_strides[2], out_strides[2], places, p - q0,
                             min(ROWS, m1 - m), min(width, q1 - p), scratch,
                         )  # fmt: skip
+
+
+@kernel
+def _convolve_in_place(
+    start, stop, x, image, a, groups, rows, taps, window, step, corner, dilation, out_hw, base, bias, activation, out,
+    out_strides,
+):  # fmt: skip
+    """Job: one image and group, for few output channels: a packed panel would hardly be used again, so none is packed.
+
+    The sorted rows are one long line for every tap: a tile takes its pixels from there, those between two
+    rows of the output included, which go nowhere. LeNet-5's C1 and the gradients of first layers are like that.
+    """
+    width = 2 * lanes(out)
+    kk = window[0] * window[1]
+    channels = image[0] // groups
+    extra = ((window[0] - 1) * dilation[0] // step[0], (window[1] - 1) * dilation[1] // step[1])
+    kinds = (min(step[0], (window[0] - 1) * dilation[0] + 1), min(step[1], (window[1] - 1) * dilation[1] + 1))
+    lines_high, pitch = out_hw[0] + extra[0], out_hw[1] + extra[1]
+    plane = lines_high * pitch
+    lines = np.zeros(channels * kinds[0] * kinds[1] * plane + 2 * width, out.dtype)
+    offsets = np.empty(taps, np.int64)
+    strides = (kinds[0] * kinds[1] * plane, kinds[1] * plane, plane, pitch)
+    tap_offsets(0, taps, window, dilation, kinds, strides, offsets)
+    pixels = out_hw[0] * pitch - extra[1]
+    places = np.full(pixels + width, -1)
+    for oy in range(out_hw[0]):
+        for ox in range(out_hw[1]):
+            places[oy * pitch + ox] = oy * out_strides[3] + ox * out_strides[4]
+    scratch = np.empty(ROWS * width, out.dtype)
+    padded = (rows + ROWS - 1) // ROWS * ROWS
+    most = DEPTH // kk * kk if kk <= DEPTH else DEPTH
+    nothing = out[:0]
+    for job in range(start, stop):
+        b, group = job // groups, job % groups
+        sort_rows(x, image, group * channels, channels, b, 0, lines_high, lines_high, step, kinds, corner, pitch, lines)
+        for k0 in range(0, taps, most):
+            depth = min(most, taps - k0)
+            tile_base, tile_bias = (base, bias) if k0 == 0 else (out, nothing)
+            tile_activation = activation if k0 + depth == taps else 0
+            for p in range(0, pixels, width):
+                for m in range(0, rows, ROWS):
+                    channel = group * rows + m
+                    tile(
+                        depth, a, group * padded * taps + k0 * padded + m * depth, lines, p, offsets[k0:],
+                        tile_base, tile_bias, channel, tile_activation,
+                        out, out_strides[0] + b * out_strides[1] + channel * out_strides[2], out_strides[2], places, p,
+                        min(ROWS, rows - m), min(width, pixels - p), scratch,
+                    )  # fmt: skip
 
 
 @kernel(allocates=False)
@@ -136,6 +185,12 @@ def _correlate(x, filters, out, base, bias, activation, *, groups, step, corner,
         a,
         work=rows * most / 4,
     )
+    if rows <= 2 * ROWS:
+        launch(
+            _convolve_in_place, n * groups, x.reshape(-1), image, a, groups, rows, taps, (kh, kw), step, corner,
+            dilation, out_hw, base, bias, activation, out.reshape(-1), out_strides, work=rows * taps * out_hw[0] * out_hw[1] / 8,
+        )  # fmt: skip
+        return
     # A job sorts rows of which the neighbouring job needs some too: several rows of output share that.
     extra = (kh - 1) * dilation[0] // step[0]
     block = max(COLUMN_PANELS * width, (2 * extra + 2) * out_hw[1])
@@ -166,8 +221,7 @@ def _grad_weight(
     channels = min((block - 1) // kk + 2, image[0] // groups)
     lines = np.empty(0 if plain else sorted_size(DEPTH, out_hw, channels, kinds, extra) + 3 * width, sums.dtype)
     source = x if plain else lines
-    panel_a = DEPTH * ROWS + lanes(sums)  # behind each panel a vector to spare: the images come one after the other
-    a = np.empty((rows + ROWS - 1) // ROWS * panel_a, sums.dtype)
+    a = np.empty((rows + ROWS - 1) // ROWS * ROWS * DEPTH, sums.dtype)
     panel = np.empty(width * (DEPTH + width), sums.dtype)
     runs = np.empty((DEPTH + 1, 4), np.int64)
     first_runs = np.empty(2, np.int64)
@@ -175,6 +229,7 @@ def _grad_weight(
     columns = np.arange(width)
     offsets = np.empty(block, np.int64)
     scratch = np.empty(ROWS * width, sums.dtype)
+    steps = np.arange(0, DEPTH * width, width)
     nothing = sums[:0]
     for job in range(start, stop):
         chunk, group, tap0 = job // (groups * blocks), job // blocks % groups, job % blocks * block
@@ -212,14 +267,14 @@ def _grad_weight(
                 run = min(depth - k, pixels - p)
                 for m in range(0, rows, ROWS):
                     at_g = ((b * groups + group) * rows + m) * pixels + p
-                    pack(grad_out, at_g, pixels, 1, min(ROWS, rows - m), run, ROWS, a, m // ROWS * panel_a + k * ROWS)
+                    pack(grad_out, at_g, pixels, 1, min(ROWS, rows - m), run, ROWS, a, m * depth + k * ROWS)
                 k += run
             for tap in range(tap0, tap1, width):
                 count = min(width, tap1 - tap)
                 pack_pixels(source, runs, 0, first_runs[1], offsets[tap - tap0 :], count, panel)
                 for m in range(0, rows, ROWS):
                     tile(
-                        depth, a, m // ROWS * panel_a, panel, 0, base, nothing, 0, 0,
+                        depth, a, m * depth, panel, 0, steps, base, nothing, 0, 0,
                         sums, ((chunk * groups + group) * rows + m) * taps + tap, taps, columns, 0,
                         min(ROWS, rows - m), count, scratch,
                     )  # fmt: skip
@@ -248,7 +303,7 @@ def conv2d_forward(
     out = np.empty((n, c_out, *out_hw), x.dtype)
     nothing = out[:0].reshape(-1)
     base, shift = nothing if residual is None else residual.reshape(-1), nothing if bias is None else bias
-    if n and winograd.wins(filters, stride, dilation, groups, out_hw):
+    if n and winograd.wins(*filters.shape[:2], window, stride, dilation, groups, out_hw):
         winograd.correlate(x, filters, out, base, shift, ACTIVATIONS[activation], (padding[0][0], padding[1][0]))
         return out
     h_out, w_out = out_hw
@@ -323,7 +378,7 @@ def conv2d_grad_input(grad_out, weight, *, input_shape, stride, padding, dilatio
     nothing = grad_input[:0].reshape(-1)
     if window == (1, 1) and stride == (1, 1) and padding == ((0, 0), (0, 0)):
         grad_out, h, w = grad_out.reshape(n, c_out, 1, h * w), 1, h * w
-    if n and winograd.wins(filters, stride, dilation, groups, (h, w)):
+    if n and winograd.wins(*filters.shape[:2], window, stride, dilation, groups, (h, w)):
         back = turned(filters, 1, (0, 0), (1, 1), (3, 3))
         winograd.correlate(grad_out, back, grad_input, nothing, nothing, 0, (2 - padding[0][0], 2 - padding[1][0]))
         return grad_input
@@ -351,6 +406,8 @@ def conv2d_grad_weight(grad_out, x, *, weight_shape, stride, padding, dilation, 
     rows, taps = c_out // groups, x.shape[1] // groups * kh * kw
     if n and _is_linear(x.shape[2:], (kh, kw), padding, groups):
         sums = matmul(grad_out.reshape(n, c_out).T, x.reshape(n, -1))
+    elif grad_out.size and winograd.wins(c_out, x.shape[1], (kh, kw), stride, dilation, groups, out_hw):
+        sums = winograd.grad_weight(grad_out, x, (padding[0][0], padding[1][0]))
     elif not grad_out.size:
         sums = np.zeros((c_out, taps), x.dtype)
     else:

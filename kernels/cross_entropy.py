@@ -64,7 +64,9 @@ def _forward(start, stop, x, labels, peak, spread, classes, places, losses, tops
 
 
 @kernel
-def _grad_input(start, stop, grad_losses, x, spread, classes, places, tops, log_sums, weights, rights, peaks, grad_input):
+def _grad_input(
+    start, stop, grad_losses, x, spread, classes, places, tops, log_sums, weights, rights, peaks, grad_input
+):
     for job in range(start, stop):
         p = path(x, job, classes, places)
         place, count = _places(x, p, classes, places)

@@ -48,26 +48,44 @@ ACTIVATIONS = {None: 0, "relu": 1, "relu6": 2}
 
 @kernel(allocates=False)
 def tile(
-    depth, a, a_at, b, b_at, base, bias, bias_at, activation, c, c_at, c_row, places, places_at, rows, columns, scratch
+    depth,
+    a,
+    a_at,
+    b,
+    b_at,
+    steps,
+    base,
+    bias,
+    bias_at,
+    activation,
+    c,
+    c_at,
+    c_row,
+    places,
+    places_at,
+    rows,
+    columns,
+    scratch,
 ):
     """Multiply an A panel (at ``a[a_at]``) by a B panel (at ``b[b_at]``) into ``rows`` x ``columns`` places of C.
 
-    Row i, column j of the tile is ``c[c_at + i * c_row + places[places_at + j]]``. Where not empty, ``base`` (laid out as
+    Row k of B starts at ``b[b_at + steps[k]]``: k * width in a packed panel, anywhere in an image that is used in place.
+    Row i, column j of the tile is ``c[c_at + i * c_row + places[places_at + j]]``, or nowhere if that place is negative. Where not empty, ``base`` (laid out as
     C; C itself for a sum that goes on) and ``bias[bias_at + i]`` are added first; ``activation`` is a value of ACTIVATIONS.
     """
     n = lanes(c)
     zero = splat(c, 0)
     sums = (zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero)
     for k in range(depth):
-        b0 = load(b, b_at + k * 2 * n)
-        b1 = load(b, b_at + k * 2 * n + n)
+        row = b_at + peek(steps, k)
+        b0 = load(b, row)
+        b1 = load(b, row + n)
         for i in range(6):
             ai = broadcast(a, a_at + k * 6 + i)
             sums = tuple_setitem(sums, 2 * i, fma(ai, b0, sums[2 * i]))
             sums = tuple_setitem(sums, 2 * i + 1, fma(ai, b1, sums[2 * i + 1]))
-    whole = rows == 6 and columns == 2 * n
-    first = places[places_at]
-    if whole and places[places_at + 2 * n - 1] - first == 2 * n - 1:
+    first, last = places[places_at], places[places_at + 2 * n - 1]
+    if rows == 6 and columns == 2 * n and first >= 0 and last - first == 2 * n - 1:
         for i in range(6):
             for v in range(2):
                 at = c_at + i * c_row + first + v * n
@@ -87,6 +105,8 @@ def tile(
                 store(scratch, (2 * i + v) * n, sums[2 * i + v])
         for i in range(rows):
             for j in range(columns):
+                if places[places_at + j] < 0:
+                    continue
                 at = c_at + i * c_row + places[places_at + j]
                 number = scratch[i * 2 * n + j]
                 if base.size > 0:
@@ -105,15 +125,16 @@ def pack(source, at, across, along, count, depth, width, panels, panels_at):
     """Fill panels of ``width`` columns, one after the other, until all ``count`` columns have their place.
 
     Column j, step k is ``source[at + j * across + k * along]`` and goes to place ``(j // width * depth + k) * width + j % width``.
-    What is missing to the last panel, and one vector behind it, may hold anything afterwards.
+    The columns that are missing to the last panel may hold anything afterwards.
     """
     n = lanes(panels)
+    # Vectors reach beyond the columns of a row into the rows that follow. Those are filled later; the last ones singly.
+    spare = ((width + n - 1) // n * n - 1) // width
     if across == 1:
         for k in range(depth):
             for j in range(0, count, width):
                 here, there = panels_at + j * depth + k * width, at + k * along + j
-                # Whole vectors may reach into the next row of the panel, which is filled later.
-                room = width % n == 0 or (k + 1 < depth and there + width + n <= source.size)
+                room = width % n == 0 or (k + spare < depth and there + width + n <= source.size)
                 if j + width <= count and room:
                     for i in range(0, width, n):
                         store(panels, here + i, load(source, there + i))
@@ -126,7 +147,7 @@ def pack(source, at, across, along, count, depth, width, panels, panels_at):
         here, there, columns = panels_at + first * depth, at + first * across, min(width, count - first)
         k = 0
         if along == 1:  # squares of vectors, transposed in registers
-            while k + n <= depth:
+            while k + n + spare <= depth:
                 # A vector may reach beyond the row; the last group goes first, so that the others set that right.
                 for j in range((width - 1) // n * n, -1, -n):
                     block = square(zero)
@@ -149,6 +170,7 @@ def _matmul(start, stop, a, a_row, a_k, b, b_k, b_column, m, k, n, column_blocks
     b_panels = np.empty(COLUMN_PANELS * width * DEPTH + lanes(c), c.dtype)
     scratch = np.empty(ROWS * width, c.dtype)
     places = np.arange(width)
+    steps = np.arange(0, DEPTH * width, width)
     nothing = c[:0]
     for job in range(start, stop):
         i0 = job // column_blocks * (ROW_PANELS * ROWS)
@@ -162,7 +184,7 @@ def _matmul(start, stop, a, a_row, a_k, b, b_k, b_column, m, k, n, column_blocks
             for j in range(j0, j1, width):
                 for i in range(i0, i1, ROWS):
                     tile(
-                        depth, a_panels, (i - i0) * depth, b_panels, (j - j0) * depth, base, nothing, 0, 0,
+                        depth, a_panels, (i - i0) * depth, b_panels, (j - j0) * depth, steps, base, nothing, 0, 0,
                         c, i * n + j, n, places, 0, min(ROWS, m - i), min(width, n - j), scratch,
                     )  # fmt: skip
 

@@ -145,7 +145,9 @@ def log(x):
     tiny = x < own(x, LEAST_NORMAL)
     place, large = own(x, MANTISSA_BITS), own(x, LARGE)
     raised = bits(select(tiny, x * large, x))
-    k = floats(raised >> place | bits(splat(x, large))) - select(tiny, splat(x, large + own(x, BIAS) + place), large + own(x, BIAS))
+    k = floats(raised >> place | bits(splat(x, large))) - select(
+        tiny, splat(x, large + own(x, BIAS) + place), large + own(x, BIAS)
+    )
     m = floats(raised & ((1 << place) - 1) | bits(splat(x, 1.0)))  # its mantissa with the exponent of 1
     high = m > 1.4142135
     k, m = select(high, k + 1.0, k), select(high, m * 0.5, m)

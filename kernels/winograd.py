@@ -34,6 +34,8 @@ from minicnn.kernels.simd import (
     load,
     maximum,
     minimum,
+    peek,
+    poke,
     splat,
     square,
     store,
@@ -46,6 +48,7 @@ TILE_PANELS = 3  # panels of tiles whose products are kept at a time
 MOST_TILE_PANELS = 13  # of a job: the more, the less it matters that each job transforms the filters anew
 FEWEST_CHANNELS = 16  # of input and output, for the transforms to pay
 V_BYTES = 16 << 20  # of transformed inputs, at most, in a job
+GRADIENT_TILES = 64  # tiles whose products are summed at a time, for the gradient of the weight
 FILTERS = 48  # output channels whose transformed filters are kept at a time
 
 _enabled = os.environ.get("MINICNN_WINOGRAD", "1") != "0"
@@ -74,13 +77,12 @@ def set_winograd(on: bool) -> None:
     _enabled = on
 
 
-def wins(filters, stride, dilation, groups, out_hw):
+def wins(c_out, c_in, window, stride, dilation, groups, out_hw):
     """Tell whether the algorithm applies and pays: with few channels, or maps that fill their tiles badly, it does not."""
-    c_out, c_in, *window = filters.shape
     tiles = -(-out_hw[0] // OUT) * -(-out_hw[1] // OUT)
     return (
         _enabled
-        and (window, stride, dilation, groups) == ([3, 3], (1, 1), (1, 1), 1)
+        and (window, stride, dilation, groups) == ((3, 3), (1, 1), (1, 1), 1)
         and min(c_out, c_in) >= FEWEST_CHANNELS
         and 9 * out_hw[0] * out_hw[1] >= 1.5 * PLACES * tiles
     )
@@ -147,19 +149,28 @@ def _transform_filters(filters, c_out, c_in, m0, m1, taps, half, u):
 
 
 @kernel(allocates=False)
-def _gather(lines, corners, first, count, pitch, d):
-    """Write the 6 x 6 inputs of up to one vector of tiles to d[place, tile]: squares of pixels, transposed."""
+def _gather(lines, corners, first, count, pitch, size, d):
+    """Write size x size pixels of up to one vector of tiles to d[place, tile]: squares of pixels, transposed."""
     n = lanes(d)
     zero = splat(d, 0)
-    for i in range(IN):
-        for j in range(0, IN, n):
+    for i in range(size):
+        for j in range(0, size, n):
             block = square(zero)
             for t in range(n):
                 block = tuple_setitem(block, t, load(lines, corners[first + min(t, count - 1)] + i * pitch + j))
             block = transpose(block)
             for t in range(n):
-                if j + t < IN:
-                    store(d, (i * IN + j + t) * n, block[t])
+                if j + t < size:
+                    store(d, (i * size + j + t) * n, block[t])
+
+
+@kernel(allocates=False)
+def _corners(t0, t1, high, wide, pitch, period, corners):
+    """Tell where the tiles t0 .. t1 - 1 begin in the sorted rows of a job that starts with t0."""
+    b0, ty0 = t0 // (high * wide), t0 // wide % high
+    for t in range(t0, t1):
+        row = (t // (high * wide) - b0) * period + (t // wide % high - ty0) * OUT
+        corners[t - t0] = row * pitch + t % wide * OUT
 
 
 @kernel
@@ -191,6 +202,7 @@ def _winograd(
     line = np.empty(OUT * (OUT * width + n), out.dtype)
     corners = np.empty(block, np.int64)
     places = np.arange(width)
+    steps = np.arange(0, c_in * width, width)
     scratch = np.empty(ROWS * width, out.dtype)
     nothing = out[:0]
     for job in range(start, stop):
@@ -199,13 +211,11 @@ def _winograd(
         b0, ty0 = t0 // (high * wide), t0 // wide % high
         b1, ty1 = (t1 - 1) // (high * wide), (t1 - 1) // wide % high
         here = (b1 - b0) * period + (ty1 - ty0 + 1) * OUT + 2
-        for t in range(t0, t1):
-            row = (t // (high * wide) - b0) * period + (t // wide % high - ty0) * OUT
-            corners[t - t0] = row * pitch + t % wide * OUT
+        _corners(t0, t1, high, wide, pitch, period, corners)
         for ic in range(c_in):
             sort_rows(x, image, ic, 1, b0, ty0 * OUT, here, period, (1, 1), (1, 1), corner, pitch, lines)
             for t in range(0, t1 - t0, n):
-                _gather(lines, corners, t, min(n, t1 - t0 - t), pitch, d)
+                _gather(lines, corners, t, min(n, t1 - t0 - t), pitch, IN, d)
                 to = t // width * PLACES * v_size + ic * width + t % width
                 for i in range(IN):
                     _input_transform(d, i * IN * n, n, d, (PLACES + i * IN) * n, n)
@@ -223,7 +233,7 @@ def _winograd(
                             to = ((p - t) // width * FILTERS + m - m0) * PLACES * width + place * width
                             tile(
                                 c_in, u, place * place_size + (m - m0) // ROWS * panel_size, v,
-                                ((p - t0) // width * PLACES + place) * v_size, nothing, nothing, 0, 0, products, to,
+                                ((p - t0) // width * PLACES + place) * v_size, steps, nothing, nothing, 0, 0, products, to,
                                 PLACES * width, places, 0, ROWS, width, scratch,
                             )  # fmt: skip
                 for p in range(t, t_stop, width):
@@ -347,3 +357,128 @@ def correlate(x, filters, out, residual, bias, activation, corner):
         (h_out, w_out), total, block, residual, bias, activation, out.reshape(-1),
         work=c_in * c_out * block * PLACES / parts / 8,
     )  # fmt: skip
+
+
+@kernel(allocates=False)
+def _grad_out_transform(y, at, apart, out, to, to_apart):
+    """Write A y: six vectors from the four at ``y[at]``, ``apart`` from each other."""
+    y0, y1, y2, y3 = load(y, at), load(y, at + apart), load(y, at + 2 * apart), load(y, at + 3 * apart)
+    near, near_odd = y0 + y2, y1 + y3
+    far, far_odd = fma(splat(y, 4), y2, y0), fma(splat(y, 8), y3, y1 + y1)
+    store(out, to, y0)
+    store(out, to + to_apart, near + near_odd)
+    store(out, to + 2 * to_apart, near - near_odd)
+    store(out, to + 3 * to_apart, far + far_odd)
+    store(out, to + 4 * to_apart, far - far_odd)
+    store(out, to + 5 * to_apart, y3)
+
+
+@kernel(allocates=False)
+def _filter_back(s, at, apart, out, to, to_apart):
+    """Write G' s: three vectors from the six at ``s[at]``, ``apart`` from each other."""
+    s1, s2 = load(s, at + apart), load(s, at + 2 * apart)
+    s3, s4 = load(s, at + 3 * apart), load(s, at + 4 * apart)
+    sixth, near, far = splat(s, 1 / 6), s1 + s2, s3 + s4
+    store(out, to, fma(splat(s, 1 / 4), load(s, at), splat(s, 1 / 24) * far - sixth * near))
+    store(out, to + to_apart, fma(sixth, s2 - s1, splat(s, 1 / 12) * (s3 - s4)))
+    store(out, to + 2 * to_apart, fma(sixth, far - near, load(s, at + 5 * apart)))
+
+
+@kernel
+def _winograd_grad_weight(
+    start, stop, grad_out, x, image, c_out, parts, part, corner, out_hw, total, chunks, grad_weight
+):  # fmt: skip
+    """Job: a part of the output channels, over one chunk of the tiles; it owns its place in grad_weight[chunk, oc, ic, tap].
+
+    The gradient goes the way back: A y A' of the gradient of a tile's outputs, times B' d B of its inputs, summed over
+    the tiles (36 matrix products again, with the tiles as k), and G' s G at the end.
+    """
+    c_in, h, w = image
+    n = lanes(grad_weight)
+    width = 2 * n
+    high, wide = (out_hw[0] + OUT - 1) // OUT, (out_hw[1] + OUT - 1) // OUT
+    pitch, period = OUT * wide + 2, OUT * high + 2
+    block = GRADIENT_TILES
+    rows = (block // (high * wide) + 2) * 2 + ((block - 1) // wide + 2) * OUT
+    lines = np.empty(rows * pitch + 2 * width, grad_weight.dtype)
+    d = np.empty(2 * PLACES * n, grad_weight.dtype)
+    row = block + n  # of one channel's tiles
+    v = np.empty(PLACES * c_in * row, grad_weight.dtype)
+    q = np.empty(PLACES * part * row, grad_weight.dtype)
+    a = np.empty((part + ROWS) * block + n, grad_weight.dtype)
+    b = np.empty((c_in + width) * block + n, grad_weight.dtype)
+    s_row = c_in + n
+    sums = np.empty(PLACES * part * s_row, grad_weight.dtype)
+    pieces = np.empty(27 * n, grad_weight.dtype)
+    corners = np.empty(block, np.int64)
+    places = np.arange(width)
+    steps = np.arange(0, block * width, width)
+    scratch = np.empty(ROWS * width, grad_weight.dtype)
+    nothing = grad_weight[:0]
+    for job in range(start, stop):
+        chunk, m0 = job // parts, job % parts * part
+        m1 = min(c_out, m0 + part)
+        begin, end = total * chunk // chunks, total * (chunk + 1) // chunks
+        for t0 in range(begin, end, block):
+            t1 = min(end, t0 + block)
+            depth = t1 - t0
+            base = nothing if t0 == begin else sums
+            b0, ty0 = t0 // (high * wide), t0 // wide % high
+            b1, ty1 = (t1 - 1) // (high * wide), (t1 - 1) // wide % high
+            here = (b1 - b0) * period + (ty1 - ty0 + 1) * OUT + 2
+            _corners(t0, t1, high, wide, pitch, period, corners)
+            for ic in range(c_in):
+                sort_rows(x, image, ic, 1, b0, ty0 * OUT, here, period, (1, 1), (1, 1), corner, pitch, lines)
+                for t in range(0, depth, n):
+                    _gather(lines, corners, t, min(n, depth - t), pitch, IN, d)
+                    for i in range(IN):
+                        _input_transform(d, i * IN * n, n, d, (PLACES + i * IN) * n, n)
+                    for j in range(IN):
+                        _input_transform(d, (PLACES + j) * n, IN * n, v, (j * c_in + ic) * row + t, IN * c_in * row)
+            for oc in range(m0, m1):
+                shape = (c_out, out_hw[0], out_hw[1])
+                sort_rows(grad_out, shape, oc, 1, b0, ty0 * OUT, here, period, (1, 1), (1, 1), (0, 0), pitch, lines)
+                for t in range(0, depth, n):
+                    _gather(lines, corners, t, min(n, depth - t), pitch, OUT, d)
+                    for i in range(OUT):
+                        _grad_out_transform(d, i * OUT * n, n, d, (PLACES + i * IN) * n, n)
+                    for j in range(IN):
+                        to = (j * part + oc - m0) * row + t
+                        _grad_out_transform(d, (PLACES + j) * n, IN * n, q, to, IN * part * row)
+            for place in range(PLACES):
+                pack(q, place * part * row, row, 1, m1 - m0, depth, ROWS, a, 0)
+                pack(v, place * c_in * row, row, 1, c_in, depth, width, b, 0)
+                for ic in range(0, c_in, width):
+                    for m in range(0, m1 - m0, ROWS):
+                        tile(
+                            depth, a, m * depth, b, ic * depth, steps, base, nothing, 0, 0,
+                            sums, (place * part + m) * s_row + ic, s_row, places, 0,
+                            min(ROWS, m1 - m0 - m), min(width, c_in - ic), scratch,
+                        )  # fmt: skip
+        for oc in range(m0, m1):
+            for ic in range(0, c_in, n):
+                for j in range(IN):
+                    at = (j * part + oc - m0) * s_row + ic
+                    _filter_back(sums, at, IN * part * s_row, pieces, j * n, IN * n)
+                for i in range(3):
+                    _filter_back(pieces, i * IN * n, n, pieces, (18 + i * 3) * n, n)
+                to = ((chunk * c_out + oc) * c_in + ic) * 9
+                for lane in range(min(n, c_in - ic)):
+                    for tap in range(9):
+                        poke(grad_weight, to + lane * 9 + tap, peek(pieces, (18 + tap) * n + lane))
+
+
+def grad_weight(grad_out, x, corner):
+    """grad_out (N, C_out, H_out, W_out), x (N, C_in, H, W) -> (C_out, C_in, 3, 3), of a convolution at stride 1."""
+    n, c_out, h_out, w_out = grad_out.shape
+    c_in = x.shape[1]
+    total = n * -(-h_out // OUT) * -(-w_out // OUT)
+    parts = -(-c_out // 128)
+    part = -(-c_out // (parts * ROWS)) * ROWS
+    chunks = max(1, min(8 // parts, total // (2 * GRADIENT_TILES)))
+    sums = np.empty((chunks, c_out, c_in, 3, 3), x.dtype)
+    launch(
+        _winograd_grad_weight, chunks * parts, grad_out.reshape(-1), x.reshape(-1), x.shape[1:], c_out, parts, part,
+        corner, (h_out, w_out), total, chunks, sums.reshape(-1), work=c_in * part * total / chunks * PLACES / 8,
+    )  # fmt: skip
+    return sums.sum(axis=0) if chunks > 1 else sums[0]
