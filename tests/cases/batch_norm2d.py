@@ -3,7 +3,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 import minicnn
-from cases import Call, Case, Refused, normal, seeds, spread, values
+from cases import Call, Case, Refused, seeds, spread, values
 from minicnn.errors import DTypeError, OptionError, ShapeError
 
 
@@ -118,29 +118,4 @@ CASE = Case(
         ),
         Refused({"input": X[0], "training": True}, ShapeError, r"batch_norm2d: input must have 4 axes"),
     ],
-    layers={
-        "resnet50.conv1": lambda: Call(
-            {"input": normal(8, 64, 112, 112), "weight": normal(64), "bias": normal(64)}, {"training": True}
-        ),
-        "resnet50.conv5_x": lambda: Call(
-            {"input": normal(8, 2048, 7, 7), "weight": normal(2048), "bias": normal(2048)}, {"training": True}
-        ),
-        "resnet50.conv2_x": lambda: Call(
-            {
-                "input": normal(8, 256, 56, 56),
-                "weight": normal(256),
-                "bias": normal(256),
-                "residual": normal(8, 256, 56, 56),
-            },
-            {"training": True, "activation": "relu"},
-        ),
-        "mobilenet.conv1": lambda: Call(
-            {"input": normal(8, 32, 112, 112), "weight": normal(32), "bias": normal(32)},
-            {"training": True, "activation": "relu6"},
-        ),
-        "mobilenet.inference": lambda: Call(
-            {"input": normal(8, 64, 112, 112), "weight": normal(64), "bias": normal(64)},
-            {"running_mean": normal(64), "running_var": normal(64) ** 2},
-        ),
-    },
 )

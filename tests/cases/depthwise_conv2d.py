@@ -1,7 +1,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from cases import Call, Case, Refused, normal, seeds, values, windows
+from cases import Call, Case, Refused, seeds, values, windows
 from minicnn.errors import DTypeError, OptionError, ShapeError
 
 # Maps high and wide enough for whole strips and vectors, and for those that run over: size, kernel, options.
@@ -34,10 +34,6 @@ X = np.arange(1.0, 9).reshape(1, 2, 2, 2)  # 1 2 / 3 4 and 5 6 / 7 8
 W = np.array([[[[1.0, 2.0]]], [[[0.0, -1.0]]]])
 
 
-def layer(channels, size, **options):
-    return lambda: Call({"input": normal(4, channels, size, size), "weight": normal(channels, 1, 3, 3)}, options)
-
-
 CASE = Case(
     op="depthwise_conv2d",
     calls=calls(),
@@ -58,10 +54,4 @@ CASE = Case(
         Refused({"input": X, "weight": np.ones((2, 1, 3, 3))}, ShapeError, r"the window must fit"),
     ],
     linear_in=("input", "weight", "bias"),
-    layers={
-        "mobilenet.dw1": layer(32, 112, padding=1),
-        "mobilenet.dw2": layer(64, 112, padding="same", stride=2),
-        "xception.middle": layer(728, 19, padding=1),
-        "mobilenet.dw13": layer(1024, 7, padding=1),
-    },
 )
