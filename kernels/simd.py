@@ -106,6 +106,33 @@ def store(typing_context, array, index, value):
 
 
 @intrinsic
+def load_as(typing_context, like, array, index):
+    """Return the integers from ``array[index]`` on as the floats of a vector like ``like``."""
+
+    def code(context, builder, signature, arguments):
+        kind, whole = context.get_value_type(like), ir.VectorType(ir.IntType(array.dtype.bitwidth), like.lanes)
+        address = _address(context, builder, signature.args[1], *arguments[1:])
+        integers = builder.load(builder.bitcast(address, whole.as_pointer()), align=array.dtype.bitwidth // 8)
+        return (builder.sitofp if array.dtype.signed else builder.uitofp)(integers, kind)
+
+    return like(like, array, types.intp), code
+
+
+@intrinsic
+def store_as(typing_context, array, index, value):
+    """Write the floats of ``value`` as integers to ``array[index]`` and the places after it."""
+
+    def code(context, builder, signature, arguments):
+        whole = ir.VectorType(ir.IntType(array.dtype.bitwidth), value.lanes)
+        address = _address(context, builder, signature.args[0], *arguments[:2])
+        integers = (builder.fptosi if array.dtype.signed else builder.fptoui)(arguments[2], whole)
+        builder.store(integers, builder.bitcast(address, whole.as_pointer()), align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), code
+
+
+@intrinsic
 def broadcast(typing_context, array, index):
     """Return a vector with all lanes equal to ``array[index]``."""
     vector = Vector(array.dtype)
@@ -260,6 +287,31 @@ for _function, _name in {
     operator.rshift: "lshr",
 }.items():
     _operator(_function, lambda builder, a, b, name=_name: getattr(builder, name)(a, b))
+
+
+def _mask_operator(function, build):
+    """Let ``function`` (&, |, ~) work on masks."""
+
+    @intrinsic
+    def apply(typing_context, a, b):
+        return a(a, b), lambda context, builder, signature, arguments: build(builder, *arguments)
+
+    if function is operator.invert:
+
+        @overload(function)
+        def _invert(a):
+            return (lambda a: apply(a, a)) if isinstance(a, Mask) else None
+
+    else:
+
+        @overload(function)
+        def _combine(a, b):
+            return (lambda a, b: apply(a, b)) if isinstance(a, Mask) and a == b else None
+
+
+_mask_operator(operator.and_, lambda builder, a, b: builder.and_(a, b))
+_mask_operator(operator.or_, lambda builder, a, b: builder.or_(a, b))
+_mask_operator(operator.invert, lambda builder, a, b: builder.not_(a))
 
 
 def _same_bits(typing_context, x, dtypes):
