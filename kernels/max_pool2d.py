@@ -1,18 +1,21 @@
 """Maximum over a sliding window, fast. Read reference/max_pool2d.py, then phases.py first.
 """
 
+from functools import cache
+
 import numpy as np
 
 from minicnn.kernels.geometry import span
 from minicnn.kernels.jit import kernel, launch
 from minicnn.kernels.phases import collect, deal
-from minicnn.kernels.simd import broadcast, lanes, load, load_as, load_part, peek, poke, select, splat, store, store_as, store_part
+from minicnn.kernels.simd import broadcast, lanes, load, matches, peek, poke, select, splat, store, store_as, tuple_setitem, zip_high, zip_low
 
+CHUNK = 256
 BLOCK = 512  # outputs at a time: with the pixels they look at, they stay in the first-level cache
 
 
 @kernel
-def _forward(start, stop, x, size, kernel, stride, corner, dilation, out_hw, out, index):
+def _forward(start, stop, x, size, kernel, stride, corner, dilation, out_hw, room, out, index):
     n, keep = lanes(x), index.size > 0
     (h, w), (kh, kw), (h_out, w_out) = size, kernel, out_hw
     border = x.dtype.type(-np.inf)
@@ -66,76 +69,102 @@ def _forward(start, stop, x, size, kernel, stride, corner, dilation, out_hw, out
             collect(best, pitch, 0, oy0, rows, (1, 1), (0, 0), out, plane * h_out * w_out, out_hw, end)
             if keep:
                 for row in range(rows):
-                    to = (plane * h_out + oy0 + row) * w_out
+                    to = (plane * room[0] + oy0 + row) * room[1]
                     for ox in range(0, w_out, n):
-                        if to + ox + n <= end:
+                        if to + ox + n <= stop * room[0] * room[1]:
                             store_as(index, to + ox, load(tap, row * pitch + ox))
                         else:
                             for i in range(ox, w_out):
                                 index[to + i] = int(tap[row * pitch + i])
+                    for i in range(w_out, room[1]):
+                        index[to + i] = kh * kw
+        if keep:
+            for i in range((plane * room[0] + h_out) * room[1], (plane + 1) * room[0] * room[1]):
+                index[i] = kh * kw
 
 
-@kernel
-def _grad_input(start, stop, grad_out, index, size, kernel, stride, corner, dilation, out_hw, grad_input):
-    n = lanes(grad_input)
-    zero, end = grad_input.dtype.type(0), stop * size[0] * size[1]
-    nothing = splat(grad_input, zero)
-    (h, w), (kh, kw), (h_out, w_out) = size, kernel, out_hw
-    margin, reach = (kw - 1) * dilation[1] // stride[1], (kh - 1) * dilation[0] // stride[0]
-    height, width = (h + corner[0] - 1) // stride[0] + 1, (w + corner[1] - 1) // stride[1] + 1
-    pitch = margin + max(width, w_out)
-    most = min(height, max(1, BLOCK // pitch))
-    apart = most * pitch + 4 * n
-    grads = np.zeros((reach + most) * pitch + margin + 4 * n, grad_input.dtype)
-    taps = np.zeros((reach + most) * pitch + margin + 4 * n, grad_input.dtype)
-    sums = np.zeros(stride[0] * stride[1] * apart, grad_input.dtype)
-    offsets, numbers = np.empty(kh * kw, np.int64), np.empty(kh * kw, grad_input.dtype)
-    first = np.zeros(stride[0] * stride[1] + 1, np.int64)
-    count = 0
-    for phase in range(stride[0] * stride[1]):
-        for ky in range(kh):
-            for kx in range(kw):
-                y, xx = ky * dilation[0], kx * dilation[1]
-                if y % stride[0] * stride[1] + xx % stride[1] == phase:
-                    offsets[count] = margin + (reach - y // stride[0]) * pitch - xx // stride[1]
-                    numbers[count] = ky * kw + kx
-                    count += 1
-        first[phase + 1] = count
-    for plane in range(start, stop):
-        for row0 in range(0, height, most):
-            rows = min(most, height - row0)
-            deal(
-                grad_out, plane * h_out * w_out, out_hw, row0, rows + reach, (1, 1), (reach, margin), zero, grads, pitch, 0
-            )
-            for row in range(max(0, reach - row0), min(rows + reach, h_out + reach - row0)):
-                at, to = (plane * h_out + row0 + row - reach) * w_out, margin + row * pitch
-                for ox in range(0, w_out, n):
-                    if at + ox + n <= index.size:
-                        store(taps, to + ox, load_as(nothing, index, at + ox))
+@cache
+def _grad_input(kernel_size, stride, corner, dilation):
+    (kh, kw), (sy, sx), (top, left), (dy, dx) = kernel_size, stride, corner, dilation
+    back = -((top - (kh - 1) * dy) // sy), -((left - (kw - 1) * dx) // sx)
+    ahead = (sy - 1 + top) // sy, (sx - 1 + left) // sx
+
+    @kernel
+    def run(start, stop, grad_out, index, size, out_hw, room, grad_input):
+        n = lanes(grad_input)
+        nothing, end = splat(grad_input, grad_input.dtype.type(0)), stop * size[0] * size[1]
+        (h, w), (h_out, w_out) = size, out_hw
+        flat = sy == 1 and sx == 1 and h == h_out and w == w_out
+        lines = -(-h // sy)
+        if flat:
+            lines = -(-h * w // CHUNK)
+            
+        for plane in range(start, stop):
+            for line in range(lines):
+                if flat:
+                    g_at = plane * h * w + line * CHUNK
+                    i_at = g_at
+                    width = min(CHUNK, h * w - line * CHUNK)
+                else:
+                    g_at, i_at = (plane * h_out + line) * w_out, (plane * room[0] + line) * room[1]
+                    width = w
+                inside = sx <= 2 and (
+                    g_at - back[0] * w_out - back[1] >= 0
+                    and i_at - back[0] * room[1] - back[1] >= 0
+                    and g_at + ahead[0] * w_out + ahead[1] + width + 2 * n <= grad_out.size
+                    and i_at + ahead[0] * room[1] + ahead[1] + width + 2 * n <= index.size
+                )
+                for py in range(sy):
+                    if flat:
+                        to = g_at
                     else:
-                        for i in range(ox, w_out):
-                            taps[to + i] = index[at + i]
-            for phase in range(stride[0] * stride[1]):
-                e0, e1, to = peek(first, phase), peek(first, phase + 1), phase * apart
-                for q in range(0, rows * pitch, 2 * n):
-                    a, b = nothing, nothing
-                    for e in range(e0, e1):
-                        at, number = peek(offsets, e) + q, broadcast(numbers, e)
-                        a = a + select(load(taps, at) == number, load(grads, at), nothing)
-                        b = b + select(load(taps, at + n) == number, load(grads, at + n), nothing)
-                    store(sums, to + q, a)
-                    store(sums, to + q + n, b)
-            collect(sums, pitch, apart, row0, rows, stride, corner, grad_input, plane * h * w, size, end)
+                        y = line * sy + py
+                        if y >= h:
+                            break
+                        to = (plane * h + y) * w
+                    if inside and to + width + 2 * n <= end:
+                        for i in range(0, width, sx * n):
+                            sums = (nothing, nothing)
+                            for px in range(sx):
+                                for ky in range(kh):
+                                    for kx in range(kw):
+                                        if (py + top - ky * dy) % sy == 0 and (px + left - kx * dx) % sx == 0:
+                                            oy, ox = (py + top - ky * dy) // sy, i // sx + (px + left - kx * dx) // sx
+                                            here = matches(nothing, index, i_at + oy * room[1] + ox, index.dtype.type(ky * kw + kx))
+                                            share = select(here, load(grad_out, g_at + oy * w_out + ox), nothing)
+                                            sums = tuple_setitem(sums, px, sums[px] + share)
+                            if sx == 1:
+                                store(grad_input, to + i, sums[0])
+                            else:
+                                store(grad_input, to + i, zip_low(sums[0], sums[1]))
+                                store(grad_input, to + i + n, zip_high(sums[0], sums[1]))
+                    else:
+                        for i in range(width):
+                            total = grad_input.dtype.type(0)
+                            for ky in range(kh):
+                                for kx in range(kw):
+                                    if (py + top - ky * dy) % sy == 0 and (i + left - kx * dx) % sx == 0:
+                                        oy, ox = (py + top - ky * dy) // sy, (i + left - kx * dx) // sx
+                                        place = i_at + oy * room[1] + ox
+                                        if 0 <= place < index.size and index[place] == ky * kw + kx:
+                                            total += grad_out[g_at + oy * w_out + ox]
+                            grad_input[to + i] = total
+    return run
+
+
+def _room(size, out_hw, stride):
+    return max(out_hw[0], -(-size[0] // stride[0])), max(out_hw[1], -(-size[1] // stride[1]))
 
 
 def max_pool2d_forward(x, *, kernel, stride, padding, dilation, out_hw, keep=True):
     """Return the maxima and, for each, where it was found."""
     n, c, h, w = x.shape
     out = np.empty((n, c, *out_hw), x.dtype)
-    index = np.empty((n, c, *out_hw) if keep else 0, np.uint8 if (kernel[0] + 1) * kernel[1] <= 256 else np.int32)
+    room = _room((h, w), out_hw, stride)
+    index = np.empty((n, c, *room) if keep else 0, np.uint8 if (kernel[0] + 1) * kernel[1] <= 256 else np.int32)
     corner = (padding[0][0], padding[1][0])
     launch(
-        _forward, n * c, x.reshape(-1), (h, w), kernel, stride, corner, dilation, out_hw, out.reshape(-1),
+        _forward, n * c, x.reshape(-1), (h, w), kernel, stride, corner, dilation, out_hw, room, out.reshape(-1),
         index.reshape(-1), work=out_hw[0] * out_hw[1] * kernel[0] * kernel[1] / 2,
     )  # fmt: skip
     return out, index
@@ -145,6 +174,6 @@ def max_pool2d_grad_input(grad_out, index, *, input_shape, kernel, stride, paddi
     n, c, h, w = input_shape
     grad_input = np.empty(input_shape, grad_out.dtype)
     launch(
-        _grad_input, n * c, grad_out.reshape(-1), index.reshape(-1), (h, w), kernel, stride, (padding[0][0], padding[1][0]), dilation, grad_out.shape[2:], grad_input.reshape(-1), work=h * w
+        _grad_input(kernel, stride, (padding[0][0], padding[1][0]), dilation), n * c, grad_out.reshape(-1), index.reshape(-1), (h, w), grad_out.shape[2:], index.shape[2:], grad_input.reshape(-1), work=h * w
     )
     return grad_input

@@ -73,10 +73,13 @@ def _address(context, builder, array_type, array, index):
 
 def _spread(context, builder, vector, scalar):
     """All lanes equal to ``scalar``."""
-    kind = context.get_value_type(vector)
+    return _spread_over(builder, context.get_value_type(vector), scalar)
+
+
+def _spread_over(builder, kind, scalar):
     nothing, place = ir.Constant(kind, ir.Undefined), ir.IntType(32)
     first = builder.insert_element(nothing, scalar, ir.Constant(place, 0))
-    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(place, vector.lanes), [0] * vector.lanes))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(place, kind.count), [0] * kind.count))
 
 
 @intrinsic
@@ -103,19 +106,6 @@ def store(typing_context, array, index, value):
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value), code
-
-
-@intrinsic
-def load_as(typing_context, like, array, index):
-    """Return the integers from ``array[index]`` on as the floats of a vector like ``like``."""
-
-    def code(context, builder, signature, arguments):
-        kind, whole = context.get_value_type(like), ir.VectorType(ir.IntType(array.dtype.bitwidth), like.lanes)
-        address = _address(context, builder, signature.args[1], *arguments[1:])
-        integers = builder.load(builder.bitcast(address, whole.as_pointer()), align=array.dtype.bitwidth // 8)
-        return (builder.sitofp if array.dtype.signed else builder.uitofp)(integers, kind)
-
-    return like(like, array, types.intp), code
 
 
 @intrinsic
@@ -213,6 +203,20 @@ class Mask(types.Type):
 class _MaskModel(models.PrimitiveModel):
     def __init__(self, manager, kind):
         super().__init__(manager, kind, ir.VectorType(ir.IntType(1), kind.lanes))
+
+
+@intrinsic
+def matches(typing_context, like, array, index, number):
+    """Say for each lane of a vector like ``like`` whether the integer at ``array[index]``, the next one, ... is ``number``."""
+    mask = Mask(like.lanes)
+
+    def code(context, builder, signature, arguments):
+        integers = ir.VectorType(ir.IntType(array.dtype.bitwidth), like.lanes)
+        address = _address(context, builder, signature.args[1], *arguments[1:3])
+        found = builder.load(builder.bitcast(address, integers.as_pointer()), align=array.dtype.bitwidth // 8)
+        return builder.icmp_signed("==", found, _spread_over(builder, integers, arguments[3]))
+
+    return mask(like, array, types.intp, array.dtype), code
 
 
 @intrinsic
