@@ -91,64 +91,59 @@ def _grad_input(kernel_size, stride, corner, dilation):
 
     @kernel
     def run(start, stop, grad_out, index, size, out_hw, room, grad_input):
-        n = lanes(grad_input)
-        nothing, end = splat(grad_input, grad_input.dtype.type(0)), stop * size[0] * size[1]
-        (h, w), (h_out, w_out) = size, out_hw
+        n, end = lanes(grad_input), stop * size[0] * size[1]
+        nothing = splat(grad_input, grad_input.dtype.type(0))
+        (h, w), (h_out, w_out), (_, w_room) = size, out_hw, room
+        lines, width = -(-h // sy), w
         flat = sy == 1 and sx == 1 and h == h_out and w == w_out
-        lines = -(-h // sy)
         if flat:
-            lines = -(-h * w // CHUNK)
-            
+            lines, width = -(-h * w // CHUNK), CHUNK
+        # Where whole vectors, and all that they look at, are inside the arrays: everywhere but at their ends.
+        first_at, first_place = back[0] * w_out + back[1], back[0] * w_room + back[1]
+        last_at = grad_out.size - ahead[0] * w_out - ahead[1] - width - n
+        last_place = index.size - ahead[0] * w_room - ahead[1] - width - n
+        last_to = end - sy * width - 2 * n
         for plane in range(start, stop):
+            to, place, at = plane * h * w, plane * room[0] * w_room, plane * h_out * w_out
             for line in range(lines):
                 if flat:
-                    g_at = plane * h * w + line * CHUNK
-                    i_at = g_at
                     width = min(CHUNK, h * w - line * CHUNK)
-                else:
-                    g_at, i_at = (plane * h_out + line) * w_out, (plane * room[0] + line) * room[1]
-                    width = w
-                inside = sx <= 2 and (
-                    g_at - back[0] * w_out - back[1] >= 0
-                    and i_at - back[0] * room[1] - back[1] >= 0
-                    and g_at + ahead[0] * w_out + ahead[1] + width + 2 * n <= grad_out.size
-                    and i_at + ahead[0] * room[1] + ahead[1] + width + 2 * n <= index.size
-                )
-                for py in range(sy):
-                    if flat:
-                        to = g_at
-                    else:
-                        y = line * sy + py
-                        if y >= h:
-                            break
-                        to = (plane * h + y) * w
-                    if inside and to + width + 2 * n <= end:
-                        for i in range(0, width, sx * n):
-                            sums = (nothing, nothing)
-                            for px in range(sx):
-                                for ky in range(kh):
-                                    for kx in range(kw):
-                                        if (py + top - ky * dy) % sy == 0 and (px + left - kx * dx) % sx == 0:
-                                            oy, ox = (py + top - ky * dy) // sy, i // sx + (px + left - kx * dx) // sx
-                                            here = matches(nothing, index, i_at + oy * room[1] + ox, index.dtype.type(ky * kw + kx))
-                                            share = select(here, load(grad_out, g_at + oy * w_out + ox), nothing)
-                                            sums = tuple_setitem(sums, px, sums[px] + share)
+                if first_at <= at <= last_at and first_place <= place <= last_place and to <= last_to and sy * sx <= 4:
+                    last = (width - 1) // (sx * n) * n
+                    i = last  # comes first, for it writes beyond its row, into the beginning of the next one
+                    for _ in range(0, width, sx * n):
+                        sums = (nothing, nothing, nothing, nothing)
+                        for ky in range(kh):
+                            for kx in range(kw):
+                                py, px = (ky * dy - top) % sy, (kx * dx - left) % sx
+                                oy, ox = (py + top - ky * dy) // sy, (px + left - kx * dx) // sx
+                                here = matches(nothing, index, place + oy * w_room + ox + i, index.dtype.type(ky * kw + kx))
+                                share = select(here, load(grad_out, at + oy * w_out + ox + i), nothing)
+                                sums = tuple_setitem(sums, py * 2 + px, sums[py * 2 + px] + share)
+                        for py in range(sy):
                             if sx == 1:
-                                store(grad_input, to + i, sums[0])
+                                store(grad_input, to + py * w + i, sums[2 * py])
                             else:
-                                store(grad_input, to + i, zip_low(sums[0], sums[1]))
-                                store(grad_input, to + i + n, zip_high(sums[0], sums[1]))
-                    else:
+                                store(grad_input, to + py * w + 2 * i, zip_low(sums[2 * py], sums[2 * py + 1]))
+                                store(grad_input, to + py * w + 2 * i + n, zip_high(sums[2 * py], sums[2 * py + 1]))
+                        i = i + n if i < last else 0
+                else:
+                    for y in range(1 if flat else min(sy, h - line * sy)):
                         for i in range(width):
                             total = grad_input.dtype.type(0)
                             for ky in range(kh):
                                 for kx in range(kw):
-                                    if (py + top - ky * dy) % sy == 0 and (i + left - kx * dx) % sx == 0:
-                                        oy, ox = (py + top - ky * dy) // sy, (i + left - kx * dx) // sx
-                                        place = i_at + oy * room[1] + ox
-                                        if 0 <= place < index.size and index[place] == ky * kw + kx:
-                                            total += grad_out[g_at + oy * w_out + ox]
-                            grad_input[to + i] = total
+                                    if (y + top - ky * dy) % sy == 0 and (i + left - kx * dx) % sx == 0:
+                                        oy, ox = (y + top - ky * dy) // sy, (i + left - kx * dx) // sx
+                                        p = place + oy * w_room + ox
+                                        if 0 <= p < index.size and index[p] == ky * kw + kx:
+                                            total += grad_out[at + oy * w_out + ox]
+                            grad_input[to + y * w + i] = total
+                if flat:
+                    to, place, at = to + CHUNK, place + CHUNK, at + CHUNK
+                else:
+                    to, place, at = to + sy * w, place + w_room, at + w_out
+
     return run
 
 
