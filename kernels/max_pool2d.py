@@ -5,82 +5,90 @@ from functools import cache
 
 import numpy as np
 
-from minicnn.kernels.geometry import span
 from minicnn.kernels.jit import kernel, launch
-from minicnn.kernels.phases import collect, deal
-from minicnn.kernels.simd import broadcast, lanes, load, matches, peek, poke, select, splat, store, store_as, tuple_setitem, zip_high, zip_low
+from minicnn.kernels.phases import deal
+from minicnn.kernels.simd import (
+    lanes,
+    load,
+    matches,
+    select,
+    splat,
+    store,
+    store_as,
+    store_part,
+    tuple_setitem,
+    zip_high,
+    zip_low,
+)
 
+BLOCK = 4096  # pixels that a job sorts at a time: they stay in the first-level cache
 CHUNK = 256
-BLOCK = 512  # outputs at a time: with the pixels they look at, they stay in the first-level cache
 
 
-@kernel
-def _forward(start, stop, x, size, kernel, stride, corner, dilation, out_hw, room, out, index):
-    n, keep = lanes(x), index.size > 0
-    (h, w), (kh, kw), (h_out, w_out) = size, kernel, out_hw
-    border = x.dtype.type(-np.inf)
-    end = stop * h_out * w_out
-    # Pixel (y, x) of the padded image is at (y // stride, x // stride) of one of the phases.
-    pitch = max((w + corner[1] - 1) // stride[1] + 1, w_out + (kw - 1) * dilation[1] // stride[1])
-    reach = (kh - 1) * dilation[0] // stride[0]
-    most = min(h_out, max(1, BLOCK // pitch))
-    apart = (most + reach) * pitch + 4 * n
-    pixels = np.full(stride[0] * stride[1] * apart, border, x.dtype)
-    best, tap = np.empty(most * pitch + 4 * n, x.dtype), np.empty(most * pitch + 4 * n, x.dtype)
-    offsets, numbers = np.empty(kh * kw, np.int64), np.empty(kh * kw, x.dtype)
-    for ky in range(kh):
-        for kx in range(kw):
-            y, xx = ky * dilation[0], kx * dilation[1]
-            numbers[ky * kw + kx] = ky * kw + kx
-            offsets[ky * kw + kx] = (
-                (y % stride[0] * stride[1] + xx % stride[1]) * apart + y // stride[0] * pitch + xx // stride[1]
-            )
-    first_kx = np.zeros(w_out + n, x.dtype)
-    for ox in range(w_out):
-        while first_kx[ox] * dilation[1] + ox * stride[1] < corner[1]:
-            first_kx[ox] += 1
-    for plane in range(start, stop):
-        for oy0 in range(0, h_out, most):
-            rows = min(most, h_out - oy0)
-            deal(
-                x, plane * h * w, size, oy0, rows + reach, stride, corner, border, pixels, pitch, apart
-            )
-            if keep:
-                for row in range(rows):
-                    ky = 0
-                    while ky * dilation[0] + (oy0 + row) * stride[0] < corner[0]:
-                        ky += 1
-                    for ox in range(0, w_out, n):
-                        store(tap, row * pitch + ox, load(first_kx, ox) + splat(x, x.dtype.type(ky * kw)))
-            for q in range(0, rows * pitch, 2 * n):
-                a, b, tap_a, tap_b = load(pixels, q), load(pixels, q + n), load(tap, q), load(tap, q + n)
-                for e in range(1, kh * kw):
-                    at, number = peek(offsets, e) + q, broadcast(numbers, e)
-                    value = load(pixels, at)
-                    wins = ~(value <= a) & (a == a)
-                    a, tap_a = select(wins, value, a), select(wins, number, tap_a)
-                    value = load(pixels, at + n)
-                    wins = ~(value <= b) & (b == b)
-                    b, tap_b = select(wins, value, b), select(wins, number, tap_b)
-                store(best, q, a)
-                store(best, q + n, b)
-                store(tap, q, tap_a)
-                store(tap, q + n, tap_b)
-            collect(best, pitch, 0, oy0, rows, (1, 1), (0, 0), out, plane * h_out * w_out, out_hw, end)
-            if keep:
-                for row in range(rows):
-                    to = (plane * room[0] + oy0 + row) * room[1]
-                    for ox in range(0, w_out, n):
-                        if to + ox + n <= stop * room[0] * room[1]:
-                            store_as(index, to + ox, load(tap, row * pitch + ox))
-                        else:
-                            for i in range(ox, w_out):
-                                index[to + i] = int(tap[row * pitch + i])
-                    for i in range(w_out, room[1]):
-                        index[to + i] = kh * kw
+@cache
+def _forward(window, stride, corner, dilation, keep):
+    (kh, kw), (sy, sx), (top, left), (dy, dx) = window, stride, corner, dilation
+    reach = (kh - 1) * dy // sy
+
+    @kernel
+    def run(start, stop, x, size, out_hw, room, out, index):
+        n = lanes(x)
+        (h, w), (h_out, w_out) = size, out_hw
+        border = x.dtype.type(-np.inf)
+        pitch = max((w + left - 1) // sx + 1, w_out + (kw - 1) * dx // sx)
+        most = min(h_out, max(1, BLOCK // (pitch * sy * sx) - reach))
+        planes = max(1, BLOCK // (pitch * sy * sx * (h_out + reach)))
+        apart = planes * (most + reach) * pitch + 2 * n
+        pixels = np.full(sy * sx * apart, border, x.dtype)
+        end, index_end = stop * h_out * w_out, stop * room[0] * room[1]
+        first_kx, rest = np.zeros(w_out + n, x.dtype), np.empty(n, x.dtype)
+        for ox in range(w_out):
+            while first_kx[ox] * dx + ox * sx < left:
+                first_kx[ox] += 1
+        for plane0 in range(start, stop, planes):
+            for oy0 in range(0, h_out, most):
+                for plane in range(plane0, min(plane0 + planes, stop)):
+                    to = (plane - plane0) * (most + reach) * pitch
+                    rows = min(most, h_out - oy0) + reach
+                    deal(x, plane * h * w, size, oy0, rows, stride, corner, border, pixels, to, pitch, apart)
+                for plane in range(plane0, min(plane0 + planes, stop)):
+                    for row in range(min(most, h_out - oy0)):
+                        oy, here = oy0 + row, ((plane - plane0) * (most + reach) + row) * pitch
+                        at, place = (plane * h_out + oy) * w_out, (plane * room[0] + oy) * room[1]
+                        first_ky = 0
+                        while oy * sy + first_ky * dy < top:
+                            first_ky += 1
+                        for ox in range(0, w_out, n):
+                            best = load(pixels, here + ox)
+                            # A window's first pixel is the maximum until another is larger, even if it is -inf.
+                            tap = load(first_kx, ox) + splat(x, x.dtype.type(first_ky * kw))
+                            for ky in range(kh):
+                                for kx in range(kw):
+                                    phase = ky * dy % sy * sx + kx * dx % sx
+                                    y, xx = ky * dy // sy, kx * dx // sx
+                                    value = load(pixels, phase * apart + y * pitch + xx + here + ox)
+                                    # Larger, or the first that is not a number.
+                                    wins = ~(value <= best) & (best == best)
+                                    best = select(wins, value, best)
+                                    if keep:
+                                        tap = select(wins, splat(x, x.dtype.type(ky * kw + kx)), tap)
+                            store_part(out, at + ox, end - at - ox, best)
+                            if keep:
+                                if place + ox + n <= index_end:
+                                    store_as(index, place + ox, tap)
+                                else:
+                                    store(rest, 0, tap)
+                                    for i in range(w_out - ox):
+                                        index[place + ox + i] = int(rest[i])
+                        if keep:
+                            for i in range(place + w_out, place + room[1]):
+                                index[i] = kh * kw
         if keep:
-            for i in range((plane * room[0] + h_out) * room[1], (plane + 1) * room[0] * room[1]):
-                index[i] = kh * kw
+            for plane in range(start, stop):
+                for i in range((plane * room[0] + h_out) * room[1], (plane + 1) * room[0] * room[1]):
+                    index[i] = kh * kw
+
+    return run
 
 
 @cache
@@ -108,7 +116,7 @@ def _grad_input(kernel_size, stride, corner, dilation):
             for line in range(lines):
                 if flat:
                     width = min(CHUNK, h * w - line * CHUNK)
-                if first_at <= at <= last_at and first_place <= place <= last_place and to <= last_to and sy * sx <= 4:
+                if first_at <= at <= last_at and first_place <= place <= last_place and to <= last_to and sy <= 2 and sx <= 2:
                     last = (width - 1) // (sx * n) * n
                     i = last  # comes first, for it writes beyond its row, into the beginning of the next one
                     for _ in range(0, width, sx * n):
@@ -159,7 +167,7 @@ def max_pool2d_forward(x, *, kernel, stride, padding, dilation, out_hw, keep=Tru
     index = np.empty((n, c, *room) if keep else 0, np.uint8 if (kernel[0] + 1) * kernel[1] <= 256 else np.int32)
     corner = (padding[0][0], padding[1][0])
     launch(
-        _forward, n * c, x.reshape(-1), (h, w), kernel, stride, corner, dilation, out_hw, room, out.reshape(-1),
+        _forward(kernel, stride, corner, dilation, keep), n * c, x.reshape(-1), (h, w), out_hw, room, out.reshape(-1),
         index.reshape(-1), work=out_hw[0] * out_hw[1] * kernel[0] * kernel[1] / 2,
     )  # fmt: skip
     return out, index
