@@ -12,8 +12,8 @@ from minicnn.kernels.simd import broadcast, counting, lanes, load, load_part, se
 from minicnn.kernels.softmax import copy_and_top, each_place, path, paths, read, room, sum_of_exps, write
 from minicnn.kernels.vector_math import exp_below_zero, log
 
-# What is kept of each place, in one array: its loss; the maximum of its row and the logarithm of the sum of exponentials
-# below that; the sum of its shares; its label, as a number of x's dtype, and the peak there.
+# What is kept of each place, in one array: its loss; the maximum of its row and the logarithm of the sum of
+# exponentials below that; the sum of its shares; its label, as a number of x's dtype, and the peak there.
 LOSS, TOP, LOG_SUM, WEIGHT, LABEL, PEAK = range(6)
 KINDS = 6
 

@@ -1,5 +1,4 @@
-"""Maximum over a sliding window, fast. Read reference/max_pool2d.py, then phases.py first.
-"""
+"""Maximum over a sliding window, fast. Read reference/max_pool2d.py, then phases.py first."""
 
 from functools import cache
 
@@ -116,7 +115,13 @@ def _grad_input(kernel_size, stride, corner, dilation):
             for line in range(lines):
                 if flat:
                     width = min(CHUNK, h * w - line * CHUNK)
-                if first_at <= at <= last_at and first_place <= place <= last_place and to <= last_to and sy <= 2 and sx <= 2:
+                if (
+                    first_at <= at <= last_at
+                    and first_place <= place <= last_place
+                    and to <= last_to
+                    and sy <= 2
+                    and sx <= 2
+                ):
                     last = (width - 1) // (sx * n) * n
                     i = last  # comes first, for it writes beyond its row, into the beginning of the next one
                     for _ in range(0, width, sx * n):
@@ -125,7 +130,9 @@ def _grad_input(kernel_size, stride, corner, dilation):
                             for kx in range(kw):
                                 py, px = (ky * dy - top) % sy, (kx * dx - left) % sx
                                 oy, ox = (py + top - ky * dy) // sy, (px + left - kx * dx) // sx
-                                here = matches(nothing, index, place + oy * w_room + ox + i, index.dtype.type(ky * kw + kx))
+                                here = matches(
+                                    nothing, index, place + oy * w_room + ox + i, index.dtype.type(ky * kw + kx)
+                                )
                                 share = select(here, load(grad_out, at + oy * w_out + ox + i), nothing)
                                 sums = tuple_setitem(sums, py * 2 + px, sums[py * 2 + px] + share)
                         for py in range(sy):
@@ -177,6 +184,14 @@ def max_pool2d_grad_input(grad_out, index, *, input_shape, kernel, stride, paddi
     n, c, h, w = input_shape
     grad_input = np.empty(input_shape, grad_out.dtype)
     launch(
-        _grad_input(kernel, stride, (padding[0][0], padding[1][0]), dilation), n * c, grad_out.reshape(-1), index.reshape(-1), (h, w), grad_out.shape[2:], index.shape[2:], grad_input.reshape(-1), work=h * w
+        _grad_input(kernel, stride, (padding[0][0], padding[1][0]), dilation),
+        n * c,
+        grad_out.reshape(-1),
+        index.reshape(-1),
+        (h, w),
+        grad_out.shape[2:],
+        index.shape[2:],
+        grad_input.reshape(-1),
+        work=h * w,
     )
     return grad_input

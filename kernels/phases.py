@@ -1,7 +1,7 @@
 """Pixels sorted by their phase: for a step of 2, those at even places and those at odd ones.
 
-A row of windows that are ``step`` apart looks at every ``step``-th pixel: their first taps at 0, 2, 4, ..., their second
-ones at 1, 3, 5, ... Once the rows and columns of each phase lie side by side, with a border around the image,
+A row of windows that are ``step`` apart looks at every ``step``-th pixel: their first taps at 0, 2, 4, ..., their
+second ones at 1, 3, 5, ... Once the rows and columns of each phase lie side by side, with a border around the image,
 one tap of all windows of a row is one stretch of memory, whatever the stride, the padding and the dilation:
 
     tap k of window t   is   number t + k * dilation // step   of phase   k * dilation % step
@@ -15,11 +15,13 @@ from minicnn.kernels.simd import even, lanes, load_part, odd, peek, poke, splat,
 
 @kernel
 def deal(image, at, size, first, rows, step, corner, border, phases, to, pitch, apart):
-    """Sort rows of the (H, W) image at ``image[at]``, padded by ``corner = (top, left)``, into phases at ``phases[to]``.
+    """Sort rows of the (H, W) image at ``image[at]``, padded by ``corner = (top, left)``, into phases at
+    ``phases[to]``.
 
-    Phase (py, px) lies at ``(py * step[1] + px) * apart`` and gets rows ``first``, ``first + 1``, .. of its own, ``pitch``
-    apart, the pixels of row ``(first + row) * step[0] + py`` of the padded image. What stands around the image must hold ``border``
-    already. Vectors are stored whole: their ends are written over by the next row, and two must fit behind the last one.
+    Phase (py, px) lies at ``(py * step[1] + px) * apart`` and gets rows ``first``, ``first + 1``, .. of its own,
+    ``pitch`` apart, the pixels of row ``(first + row) * step[0] + py`` of the padded image. What stands around the
+    image must hold ``border`` already. Vectors are stored whole: their ends are written over by the next row, and two
+    must fit behind the last one.
     """
     n = lanes(image)
     (h, w), left = size, corner[1]

@@ -260,7 +260,9 @@ class _MaskModel(models.PrimitiveModel):
 
 @intrinsic
 def matches(typing_context, like, array, index, number):
-    """Say for each lane of a vector like ``like`` whether the integer at ``array[index]``, the next one, ... is ``number``."""
+    """Say for each lane of a vector like ``like`` whether the integer at ``array[index]``, the next one, ... is
+    ``number``.
+    """
     mask = Mask(like.lanes)
 
     def code(context, builder, signature, arguments):
@@ -327,7 +329,8 @@ def square(typing_context, vector):
 
 @intrinsic
 def transpose(typing_context, rows):
-    """Return the tuple of vectors whose lane j of vector i is lane i of vector j of the tuple ``rows`` (as many as lanes).
+    """Return the tuple of vectors whose lane j of vector i is lane i of vector j of the tuple ``rows`` (as many as
+    lanes).
 
     A square is transposed when the two off-diagonal quarters change places and each quarter is transposed. The swaps of
     all sizes are done for pairs of whole vectors: 8 x 8 floats take 24 instructions instead of 128 moves.
@@ -355,7 +358,7 @@ def transpose(typing_context, rows):
 
 
 def _operator(function, build):
-    """Let ``function`` (+, <, ...) work on two vectors, or a vector and a number; ``build`` makes its one instruction."""
+    """Let ``function`` (+, <, ...) work on two vectors, or a vector and a number; ``build`` makes the instruction."""
 
     @intrinsic
     def apply(typing_context, a, b):
