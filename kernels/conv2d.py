@@ -305,7 +305,8 @@ def conv2d_forward(
         x, shape = x.reshape(*x.shape[:2], 1, h_out * w_out), (1, h_out * w_out)
     _correlate(
         x, filters, out, base, shift, ACTIVATIONS[activation], groups=groups, step=stride,
-        corner=(padding[0][0], padding[1][0]), dilation=dilation, out_hw=shape, out_strides=(0, c_out * h_out * w_out, h_out * w_out, shape[1], 1),
+        corner=(padding[0][0], padding[1][0]), dilation=dilation, out_hw=shape,
+        out_strides=(0, c_out * h_out * w_out, h_out * w_out, shape[1], 1),
     )  # fmt: skip
     return out
 
