@@ -96,12 +96,12 @@ def nearest(x):
 
 
 @kernel
-def power_of_two(k):
-    """Return 2**k for whole k, as long as this is a normal number.
+def power_of_two(k, more):
+    """Return 2**(k + more) for a whole k and a constant, as long as this is a normal number.
 
-    The sum ends in the digits of k + BIAS, which the shift moves up to the exponent; all the rest falls off the top.
+    The sum ends in the digits of k + more + BIAS, which the shift moves up to the exponent; the rest falls off the top.
     """
-    return floats(bits(k + (own(k, LARGE) + own(k, BIAS))) << own(k, MANTISSA_BITS))
+    return floats(bits(k + (own(k, LARGE) + own(k, BIAS) + more)) << own(k, MANTISSA_BITS))
 
 
 @kernel
@@ -123,7 +123,7 @@ def exp(x):
     """Return e**x. 2**k may lie outside the normal numbers, so it is multiplied in two halves."""
     k, rest = _split(minimum(own(x, EXP_TO), maximum(own(x, EXP_FROM), x)))
     half = nearest(k * 0.5)
-    return rest * power_of_two(half) * power_of_two(k - half)
+    return rest * power_of_two(half, 0) * power_of_two(k - half, 0)
 
 
 @kernel
@@ -133,7 +133,7 @@ def exp_below_zero(x):
     Softmax, tanh and sigmoid need no other.
     """
     k, rest = _split(maximum(own(x, EXP_FROM), x))
-    return rest * power_of_two(k + own(x, LIFT)) * own(x, LOWER)
+    return rest * power_of_two(k, own(x, LIFT)) * own(x, LOWER)
 
 
 @kernel

@@ -69,9 +69,9 @@ def constant(op: str, name: str, value: Any) -> Tensor:
 
 
 def labels(
-    op: str, value: Any, expected: tuple[int, ...], rule: str, classes: int, ignore_index: int | None = None
+    op: str, value: Any, expected: tuple[int, ...], rule: str, classes: int, ignore_index: int
 ) -> Array:
-    """Accept class indices of any integer dtype in 0 .. C-1 (or ``ignore_index``); return them as int64."""
+    """Accept class indices of any integer dtype in 0 .. C-1; return them as int64, ``ignore_index`` as -1."""
     given = value.array if isinstance(value, Tensor) else value
     if not isinstance(given, np.ndarray) or isinstance(given, np.ma.MaskedArray) or given.dtype.kind not in "iu":
         kind = given.dtype if isinstance(given, np.ndarray) else type(given).__name__
@@ -79,15 +79,18 @@ def labels(
     if given.shape != expected:
         raise ShapeError(f"{op}: target must have shape {rule} = {expected}, got {given.shape}")
     indices = given.astype(np.int64)
-    outside = indices.view(np.uint64) >= classes  # negative ones are large there
-    if ignore_index is not None and outside.any():
-        outside &= given != ignore_index
+    if 0 <= ignore_index < classes:
+        indices[indices == ignore_index] = -1
+    outside = indices.view(np.uint64) >= classes  # a negative number is a huge one here: one comparison for both ends
     if outside.any():
-        place = tuple(int(i) for i in np.argwhere(outside)[0])
-        exception = "" if ignore_index is None else f" or be ignore_index = {ignore_index}"
-        raise LabelError(
-            f"{op}: target must lie in 0 .. C-1 = {classes - 1}{exception}, got {given[place]} at position {place}"
-        )
+        wrong = outside & (given != ignore_index)
+        if wrong.any():
+            place = tuple(int(i) for i in np.argwhere(wrong)[0])
+            raise LabelError(
+                f"{op}: target must lie in 0 .. C-1 = {classes - 1} or be ignore_index = {ignore_index}, "
+                f"got {given[place]} at position {place}"
+            )
+        indices[outside] = -1
     return indices
 
 
