@@ -8,8 +8,8 @@ Write one output pixel of all channels as a column; then, per group,
 The product is gemm.py's; patches.py cuts its B panels out of the image.
 
 The gradient of the input, at stride 1, is again a convolution: of grad_out, by the filters turned by 180 degrees with
-input and output channels exchanged. With stride 2 the pixels of the input fall into four kinds (even and odd rows and columns),
-each of which meets only its own taps of the filter: four small convolutions, and none multiplies by zero.
+input and output channels exchanged. With stride 2 the pixels of the input fall into four kinds (even and odd rows and
+columns), each of which meets only its own taps of the filter: four small convolutions, and none multiplies by zero.
 """
 
 import numpy as np
@@ -30,7 +30,8 @@ def _convolve(
 ):  # fmt: skip
     """Job: a block of the output channels (``rows``) of one group at a block of the ``total`` output pixels.
 
-    ``out_strides`` tells where in ``out`` the first pixel goes, and how far the next image, channel, row and column lie.
+    ``out_strides`` tells where in ``out`` the first pixel goes, and how far the next image, channel, row and column
+    lie.
     """
     width = 2 * lanes(out)
     kk = window[0] * window[1]
@@ -78,7 +79,8 @@ def _convolve(
             if not plain:
                 here = (k0 + depth - 1) // kk - k0 // kk + 1
                 sort_rows(x, image, first, here, b0, oy0, sorted_rows, period, step, kinds, corner, pitch, lines)
-            # Chosen here and not for every tile: Numba counts references to arrays, which costs as much as 100 operations.
+            # Chosen here and not for every tile: Numba counts references to arrays, which costs as much as 100
+            # operations.
             tile_base, tile_bias = (base, bias) if k0 == 0 else (out, nothing)
             tile_activation = activation if k0 + depth == taps else 0
             for q in range(q0, q1, COLUMN_PANELS * width):
@@ -89,7 +91,8 @@ def _convolve(
                     channel = group * rows + m
                     for p in range(q, stop_q, width):
                         tile(
-                            depth, a, group * padded * taps + k0 * padded + m * depth, panels, (p - q) * (depth + 1), steps,
+                            depth, a, group * padded * taps + k0 * padded + m * depth,
+                            panels, (p - q) * (depth + 1), steps,
                             tile_base, tile_bias, channel, tile_activation,
                             out, channel * out_strides[2], out_strides[2], places, p - q0,
                             min(ROWS, m1 - m), min(width, q1 - p), scratch,
@@ -146,15 +149,15 @@ def _convolve_in_place(
 
 @kernel(allocates=False)
 def pixels_in_place(image, window, step, corner, dilation, out_hw):
-    """Tell whether every window lies inside the image and neighbours are one pixel apart: then nothing needs copying."""
+    """Tell whether every window lies inside the image, neighbours one pixel apart: then nothing needs copying."""
     bottom = (out_hw[0] - 1) * step[0] + (window[0] - 1) * dilation[0] - corner[0]
     right = (out_hw[1] - 1) * step[1] + (window[1] - 1) * dilation[1] - corner[1]
     return step[1] == 1 and corner[0] == 0 and corner[1] == 0 and bottom < image[1] and right < image[2]
 
 
 @kernel
-def _pack_filters(start, stop, filters, groups, rows, taps, most, strides, panels):
-    """Job: a block of depth ``most`` of one group. Pack its (rows, taps) matrix, rows and taps ``strides`` apart, as A panels."""
+def _pack_filters(start, stop, filters, rows, taps, most, panels):
+    """Job: a block of depth ``most`` of one group. Pack its (rows, taps) matrix as A panels."""
     padded = (rows + ROWS - 1) // ROWS * ROWS
     blocks = (taps + most - 1) // most
     for job in range(start, stop):
@@ -164,7 +167,7 @@ def _pack_filters(start, stop, filters, groups, rows, taps, most, strides, panel
 
 
 def _correlate(x, filters, out, base, bias, activation, *, groups, step, corner, dilation, out_hw, out_strides):
-    """Write to ``out`` the correlation of x with filters (C_out, C_in // groups, KH, KW), plus ``base`` and ``bias``."""
+    """Write to ``out`` the correlation of x with filters (C_out, C_in / groups, KH, KW), plus ``base`` and ``bias``."""
     n, image = x.shape[0], x.shape[1:]
     c_out, _, kh, kw = filters.shape
     rows, taps = c_out // groups, filters[0].size
@@ -173,22 +176,12 @@ def _correlate(x, filters, out, base, bias, activation, *, groups, step, corner,
         return
     most = DEPTH // (kh * kw) * kh * kw if kh * kw <= DEPTH else DEPTH
     a = np.empty(groups * -(-rows // ROWS) * ROWS * taps + width, x.dtype)
-    launch(
-        _pack_filters,
-        groups * -(-taps // most),
-        filters.reshape(-1),
-        groups,
-        rows,
-        taps,
-        most,
-        0,
-        a,
-        work=rows * most / 4,
-    )
+    launch(_pack_filters, groups * -(-taps // most), filters.reshape(-1), rows, taps, most, a, work=rows * most / 4)
     if rows <= 2 * ROWS:
         launch(
             _convolve_in_place, n * groups, x.reshape(-1), image, a, groups, rows, taps, (kh, kw), step, corner,
-            dilation, out_hw, base, bias, activation, out.reshape(-1), out_strides, work=rows * taps * out_hw[0] * out_hw[1] / 8,
+            dilation, out_hw, base, bias, activation, out.reshape(-1), out_strides,
+            work=rows * taps * out_hw[0] * out_hw[1] / 8,
         )  # fmt: skip
         return
     # A job sorts rows of which the neighbouring job needs some too: several rows of output share that.
@@ -311,15 +304,17 @@ def conv2d_forward(
     if window == (1, 1) and stride == (1, 1) and padding == ((0, 0), (0, 0)):  # rows of pixels have no ends
         x, shape = x.reshape(*x.shape[:2], 1, h_out * w_out), (1, h_out * w_out)
     _correlate(
-        x, filters, out, base, shift, ACTIVATIONS[activation], groups=groups, step=stride, corner=(padding[0][0], padding[1][0]), dilation=dilation,
-        out_hw=shape, out_strides=(0, c_out * h_out * w_out, h_out * w_out, shape[1], 1),
+        x, filters, out, base, shift, ACTIVATIONS[activation], groups=groups, step=stride,
+        corner=(padding[0][0], padding[1][0]), dilation=dilation, out_hw=shape,
+        out_strides=(0, c_out * h_out * w_out, h_out * w_out, shape[1], 1),
     )  # fmt: skip
     return out
 
 
 @kernel
 def _turn(start, stop, filters, groups, rows, columns, window, corner, step, met, back):
-    """Job: up to 16 input channels of a group. Collect their filters of all output channels, from the last tap to the first.
+    """Job: up to 16 input channels of a group. Collect their filters of all output channels, from the last tap to the
+    first.
 
     Of the window only ``met`` taps count, ``step`` apart, from ``corner`` on.
     """
@@ -338,7 +333,7 @@ def _turn(start, stop, filters, groups, rows, columns, window, corner, step, met
 
 
 def turned(filters, groups, corner, step, met):
-    """Return the filters (C_in, C_out // groups, *met) turned by 180 degrees, with input and output channels exchanged."""
+    """Return the filters (C_in, C_out // groups, *met) turned by 180 degrees, input and output channels exchanged."""
     c_out, per_group, *window = filters.shape
     back = np.empty((per_group * groups, c_out // groups, *met), filters.dtype)
     launch(
@@ -349,7 +344,8 @@ def turned(filters, groups, corner, step, met):
 
 
 def _meeting(kind, kernel, stride, dilation, before):
-    """Return which taps input pixels kind, kind + stride, ... meet: (first tap, its step, how many, first output, dilation).
+    """Return which taps input pixels kind, kind + stride, ... meet: (first tap, its step, how many, first output,
+    dilation).
 
     Pixel kind + i * stride and tap t meet at output place (kind + before - t * dilation) / stride + i.
     """
@@ -369,7 +365,7 @@ def _meeting(kind, kernel, stride, dilation, before):
 def conv2d_grad_input(grad_out, weight, *, input_shape, stride, padding, dilation, groups, table):
     """grad_out (N, C_out, H_out, W_out) -> (N, C_in, H, W)."""
     filters = weight if table is None else _dense(weight, table)
-    n, c_out, *out_hw = grad_out.shape
+    n, c_out = grad_out.shape[:2]
     _, c_in, h, w = input_shape
     window = filters.shape[2:]
     if n and _is_linear((h, w), window, padding, groups):

@@ -69,9 +69,10 @@ def tile(
 ):
     """Multiply an A panel (at ``a[a_at]``) by a B panel (at ``b[b_at]``) into ``rows`` x ``columns`` places of C.
 
-    Row k of B starts at ``b[b_at + steps[k]]``: k * width in a packed panel, anywhere in an image that is used in place.
-    Row i, column j of the tile is ``c[c_at + i * c_row + places[places_at + j]]``, or nowhere if that place is negative. Where not empty, ``base`` (laid out as
-    C; C itself for a sum that goes on) and ``bias[bias_at + i]`` are added first; ``activation`` is a value of ACTIVATIONS.
+    Row k of B starts at ``b[b_at + steps[k]]``: k * width in a packed panel, anywhere in an image that is used in
+    place. Row i, column j of the tile is ``c[c_at + i * c_row + places[places_at + j]]``, or nowhere if that place is
+    negative. Where not empty, ``base`` (laid out as C; C itself for a sum that goes on) and ``bias[bias_at + i]`` are
+    added first; ``activation`` is a value of ACTIVATIONS.
     """
     n = lanes(c)
     zero = splat(c, 0)
@@ -124,8 +125,8 @@ def tile(
 def pack(source, at, across, along, count, depth, width, panels, panels_at):
     """Fill panels of ``width`` columns, one after the other, until all ``count`` columns have their place.
 
-    Column j, step k is ``source[at + j * across + k * along]`` and goes to place ``(j // width * depth + k) * width + j % width``.
-    The columns that are missing to the last panel may hold anything afterwards.
+    Column j, step k is ``source[at + j * across + k * along]`` and goes to place ``(j // width * depth + k) * width + j
+    % width``. The columns that are missing to the last panel may hold anything afterwards.
     """
     n = lanes(panels)
     # Vectors reach beyond the columns of a row into the rows that follow. Those are filled later; the last ones singly.

@@ -21,7 +21,7 @@ from minicnn.kernels.vector_math import exp, log
 STRIP = 512  # pixels: a window of five rows, and two of the gradient's, stay in the first-level cache
 
 
-@kernel
+@kernel(allocates=False)
 def _denominator(x, start, stop, row, count, alpha, k):
     """Return k + alpha * (sum of squares at x[start], x[start + row], .. before x[stop])."""
     total = splat(x, 0)
@@ -36,7 +36,7 @@ def _denominator(x, start, stop, row, count, alpha, k):
     return fma(total, alpha, k)
 
 
-@kernel
+@kernel(allocates=False)
 def _inverse_power(d, beta):
     """Return d ** -beta."""
     if beta == 0.75:

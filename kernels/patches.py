@@ -1,7 +1,7 @@
 """From images to the panels of a matrix product: what convolutions (conv2d.py, winograd.py) have in common.
 
-A window of KH x KW taps slides over an image. Its taps times its places make the *patch matrix*, KH * KW times as large as the
-image, so it never exists: panels of it are cut out when the product needs them (*implicit im2col*). Three steps
+A window of KH x KW taps slides over an image. Its taps times its places make the *patch matrix*, KH * KW times as large
+as the image, so it never exists: panels of it are cut out when the product needs them (*implicit im2col*). Three steps
 keep that cheap:
 
 1. ``sort_rows`` copies the image rows that a job needs, once, with their zero padding, and sorted by the step: with
@@ -11,7 +11,8 @@ keep that cheap:
 3. ``pack_patches`` copies, for every run and every tap, one or two whole vectors; ``pack_pixels`` does it the other way
    round, a pixel for each row of the panel, for the gradient of the weight.
 
-Pixels are counted through the whole batch, ``q = b * H_out * W_out + oy * W_out + ox``, so that small maps fill whole panels too.
+Pixels are counted through the whole batch, ``q = b * H_out * W_out + oy * W_out + ox``, so that small maps fill whole
+panels too.
 """
 
 from __future__ import annotations
@@ -51,10 +52,12 @@ def _copy_every(x, at, step, t0, t1, count, lines, here):
 
 @kernel(allocates=False)
 def sort_rows(x, image, channel, channels, b0, oy0, rows, period, step, kinds, corner, pitch, lines):
-    """Copy padded rows of ``channels`` channels from ``channel`` on to lines[channel, kind of row, kind of column, row, pitch].
+    """Copy padded rows of ``channels`` channels from ``channel`` on to lines[channel, kind of row, kind of column, row,
+    pitch].
 
-    Row r belongs to output row ``oy0 + r``, counted with ``period`` rows for an image, from image ``b0`` on; of the rows and
-    columns of every step only the first ``kinds`` are wanted. ``image`` is (C, H, W), ``corner`` the padding at top and left.
+    Row r belongs to output row ``oy0 + r``, counted with ``period`` rows for an image, from image ``b0`` on; of the
+    rows and columns of every step only the first ``kinds`` are wanted. ``image`` is (C, H, W), ``corner`` the padding
+    at top and left.
     """
     _, h, w = image
     n = lanes(lines)
@@ -84,7 +87,8 @@ def sort_rows(x, image, channel, channels, b0, oy0, rows, period, step, kinds, c
 
 @kernel(allocates=False)
 def tap_offsets(tap, count, window, dilation, kinds, strides, offsets):
-    """Tell how far the taps tap .. tap + count - 1 lie from the first: ``strides`` of (channel, kinds, row, column) of the source.
+    """Tell how far the taps tap .. tap + count - 1 lie from the first: ``strides`` of (channel, kinds, row, column) of
+    the source.
 
     Taps are counted as (ic, ky, kx), ic from the first channel of the source.
     """
@@ -104,11 +108,12 @@ def tap_offsets(tap, count, window, dilation, kinds, strides, offsets):
 
 @kernel(allocates=False)
 def cut(q0, q1, width, out_hw, source, out_strides, runs, first_runs, places):
-    """Divide the output pixels q0 .. q1 - 1 into panels of ``width`` columns, and each panel into runs within one output row.
+    """Divide the output pixels q0 .. q1 - 1 into panels of ``width`` columns, and each panel into runs within one
+    output row.
 
     A run is (panel, first column in it, length, place of its first window in the source); panel i has the runs
-    first_runs[i] .. first_runs[i + 1] - 1. ``source`` is (place of image 0, of an image, of an output row, step of a column);
-    places[q - q0] is where the pixel goes, by ``out_strides`` (first place, image, row, column).
+    first_runs[i] .. first_runs[i + 1] - 1. ``source`` is (place of image 0, of an image, of an output row, step of a
+    column); places[q - q0] is where the pixel goes, by ``out_strides`` (first place, image, row, column).
     """
     h, w = out_hw
     b, oy, ox = q0 // (h * w), q0 // w % h, q0 % w
@@ -134,7 +139,8 @@ def cut(q0, q1, width, out_hw, source, out_strides, runs, first_runs, places):
 
 @kernel(allocates=False)
 def pack_patches(source, runs, r0, r1, offsets, depth, panels):
-    """Fill the B panels of the runs r0 .. r1 - 1: row k is a tap, a column an output pixel. Each panel has a row to spare.
+    """Fill the B panels of the runs r0 .. r1 - 1: row k is a tap, a column an output pixel. Each panel has a row to
+    spare.
 
     Whole vectors are copied: what is too much is overwritten by the next run or row. Columns of no run hold anything.
     One tap of all panels after the other: so an image is read in long pieces, which the machine sees coming.
@@ -182,7 +188,9 @@ def pack_pixels(source, runs, r0, r1, offsets, taps, panel):
 
 @kernel(allocates=False)
 def sorted_size(block, out_hw, channels, kinds, extra):
-    """Places that the sorted rows of ``block`` output pixels take at most, with what may be written or read behind them."""
+    """Places that the sorted rows of ``block`` output pixels take at most, with what may be written or read behind
+    them.
+    """
     h, w = out_hw
     rows = (block - 1) // w + 2 + ((block - 1) // (h * w) + 2) * extra[0]
     return channels * kinds[0] * kinds[1] * rows * (w + extra[1])

@@ -73,10 +73,13 @@ def _address(context, builder, array_type, array, index):
 
 def _spread(context, builder, vector, scalar):
     """All lanes equal to ``scalar``."""
-    kind = context.get_value_type(vector)
+    return _spread_over(builder, context.get_value_type(vector), scalar)
+
+
+def _spread_over(builder, kind, scalar):
     nothing, place = ir.Constant(kind, ir.Undefined), ir.IntType(32)
     first = builder.insert_element(nothing, scalar, ir.Constant(place, 0))
-    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(place, vector.lanes), [0] * vector.lanes))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(place, kind.count), [0] * kind.count))
 
 
 @intrinsic
@@ -100,6 +103,20 @@ def store(typing_context, array, index, value):
         address = _address(context, builder, signature.args[0], *arguments[:2])
         pointer = builder.bitcast(address, context.get_value_type(value).as_pointer())
         builder.store(arguments[2], pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), code
+
+
+@intrinsic
+def store_as(typing_context, array, index, value):
+    """Write the floats of ``value`` as integers to ``array[index]`` and the places after it."""
+
+    def code(context, builder, signature, arguments):
+        whole = ir.VectorType(ir.IntType(array.dtype.bitwidth), value.lanes)
+        address = _address(context, builder, signature.args[0], *arguments[:2])
+        integers = (builder.fptosi if array.dtype.signed else builder.fptoui)(arguments[2], whole)
+        builder.store(integers, builder.bitcast(address, whole.as_pointer()), align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value), code
@@ -242,6 +259,22 @@ class _MaskModel(models.PrimitiveModel):
 
 
 @intrinsic
+def matches(typing_context, like, array, index, number):
+    """Say for each lane of a vector like ``like`` whether the integer at ``array[index]``, the next one, ... is
+    ``number``.
+    """
+    mask = Mask(like.lanes)
+
+    def code(context, builder, signature, arguments):
+        integers = ir.VectorType(ir.IntType(array.dtype.bitwidth), like.lanes)
+        address = _address(context, builder, signature.args[1], *arguments[1:3])
+        found = builder.load(builder.bitcast(address, integers.as_pointer()), align=array.dtype.bitwidth // 8)
+        return builder.icmp_signed("==", found, _spread_over(builder, integers, arguments[3]))
+
+    return mask(like, array, types.intp, array.dtype), code
+
+
+@intrinsic
 def select(typing_context, mask, a, b):
     """Return ``a`` in the lanes where ``mask`` is true and ``b`` in the others."""
     return _lanewise(lambda builder, mask, a, b: builder.select(mask, a, b), mask, a, b)
@@ -296,7 +329,8 @@ def square(typing_context, vector):
 
 @intrinsic
 def transpose(typing_context, rows):
-    """Return the tuple of vectors whose lane j of vector i is lane i of vector j of the tuple ``rows`` (as many as lanes).
+    """Return the tuple of vectors whose lane j of vector i is lane i of vector j of the tuple ``rows`` (as many as
+    lanes).
 
     A square is transposed when the two off-diagonal quarters change places and each quarter is transposed. The swaps of
     all sizes are done for pairs of whole vectors: 8 x 8 floats take 24 instructions instead of 128 moves.
@@ -324,7 +358,7 @@ def transpose(typing_context, rows):
 
 
 def _operator(function, build):
-    """Let ``function`` (+, <, ...) work on two vectors, or a vector and a number; ``build`` makes its one instruction."""
+    """Let ``function`` (+, <, ...) work on two vectors, or a vector and a number; ``build`` makes the instruction."""
 
     @intrinsic
     def apply(typing_context, a, b):
@@ -355,6 +389,31 @@ for _function, _name in {
     operator.rshift: "lshr",
 }.items():
     _operator(_function, lambda builder, a, b, name=_name: getattr(builder, name)(a, b))
+
+
+def _mask_operator(function, build):
+    """Let ``function`` (&, |, ~) work on masks."""
+
+    @intrinsic
+    def apply(typing_context, a, b):
+        return a(a, b), lambda context, builder, signature, arguments: build(builder, *arguments)
+
+    if function is operator.invert:
+
+        @overload(function)
+        def _invert(a):
+            return (lambda a: apply(a, a)) if isinstance(a, Mask) else None
+
+    else:
+
+        @overload(function)
+        def _combine(a, b):
+            return (lambda a, b: apply(a, b)) if isinstance(a, Mask) and a == b else None
+
+
+_mask_operator(operator.and_, lambda builder, a, b: builder.and_(a, b))
+_mask_operator(operator.or_, lambda builder, a, b: builder.or_(a, b))
+_mask_operator(operator.invert, lambda builder, a, b: builder.not_(a))
 
 
 def _same_bits(typing_context, x, dtypes):

@@ -5,8 +5,8 @@ An array of any rank is (before, C, after) here, with C the axis in question. A 
 - after > 1: neighbours of ``after``, one in each lane, walk through their C numbers together, in steps of ``after``
 - after = 1: the lanes share one place, walk through its row a vector at a time, and add up their sums at the end
 
-``Path`` says which, so that every loop is written once. What a job reads stays in the cache between its loops, so memory
-is read once. Vectors of exponentials instead of the C library's: 5 times as fast (128 rows of 1000, EPYC, AVX2).
+``Path`` says which, so that every loop is written once. What a job reads stays in the cache between its loops, so
+memory is read once. Vectors of exponentials instead of the C library's: 5 times as fast (128 rows of 1000, EPYC, AVX2).
 """
 
 import math

@@ -1,14 +1,16 @@
 """Winograd's convolution: 3 x 3 filters at stride 1 with a quarter of the multiplications. Read conv2d.py first.
 
 Four neighbouring outputs of a 1-D filter with three taps need six inputs and 4 * 3 = 12 multiplications. Winograd's
-F(4, 3) needs six: transform the inputs (``B'd``) and the filter (``G g``), multiply number by number, and transform back:
+F(4, 3) needs six: transform the inputs (``B'd``) and the filter (``G g``), multiply number by number, and transform
+back:
 
     out = A' [(G g) * (B' d)]
 
-The matrices hold small constants, so the transforms are mostly additions. In two dimensions, rows first and columns then, a tile of
-4 x 4 outputs comes from 6 x 6 inputs with 36 multiplications instead of 144. All filters of a layer share the transformed
-inputs, and all tiles the transformed filters, so the 36 multiplications become 36 matrix products, one for each place (i, j)
-of the 6 x 6 square: (C_out x C_in) times (C_in x tiles). They run on gemm.py's ``tile``.
+The matrices hold small constants, so the transforms are mostly additions. In two dimensions, rows first and columns
+then, a tile of 4 x 4 outputs comes from 6 x 6 inputs with 36 multiplications instead of 144. All filters of a layer
+share the transformed inputs, and all tiles the transformed filters, so the 36 multiplications become 36 matrix
+products, one for each place (i, j) of the 6 x 6 square: (C_out x C_in) times (C_in x tiles). They run on gemm.py's
+``tile``.
 
 The price is accuracy: the transforms subtract numbers of similar size. In float32 an output is off by about 1e-5 of the
 outputs' standard deviation, ten times as much as in a direct sum (see benchmarks), and an infinity or NaN spreads over
@@ -78,7 +80,7 @@ def set_winograd(on: bool) -> None:
 
 
 def wins(c_out, c_in, window, stride, dilation, groups, out_hw):
-    """Tell whether the algorithm applies and pays: with few channels, or maps that fill their tiles badly, it does not."""
+    """Tell whether the algorithm applies and pays: not with few channels, or maps that fill their tiles badly."""
     tiles = -(-out_hw[0] // OUT) * -(-out_hw[1] // OUT)
     return (
         _enabled
@@ -133,7 +135,9 @@ def _output_transform(m, at, apart, out, to, to_apart):
 
 @kernel(allocates=False)
 def _transform_filters(filters, c_out, c_in, m0, m1, taps, half, u):
-    """Write G g G' of the output channels m0 .. m1 - 1: u[place, panel of six, ic] holds six numbers, an A panel for each place."""
+    """Write G g G' of the output channels m0 .. m1 - 1: u[place, panel of six, ic] holds six numbers, an A panel for
+    each place.
+    """
     n = lanes(u)
     panel_size = c_in * ROWS + n  # a vector reaches beyond six rows: the next channel sets that right, or nobody minds
     place_size = (m1 - m0 + ROWS - 1) // ROWS * panel_size
@@ -182,7 +186,7 @@ def _winograd(
     Its filters are transformed some at a time, which costs little beside a product with hundreds of tiles; all of them
     would not fit into a cache (512 x 512: 38 MB).
     """
-    c_in, h, w = image
+    c_in = image[0]
     n = lanes(out)
     width = 2 * n
     high, wide = (out_hw[0] + OUT - 1) // OUT, (out_hw[1] + OUT - 1) // OUT
@@ -233,7 +237,8 @@ def _winograd(
                             to = ((p - t) // width * FILTERS + m - m0) * PLACES * width + place * width
                             tile(
                                 c_in, u, place * place_size + (m - m0) // ROWS * panel_size, v,
-                                ((p - t0) // width * PLACES + place) * v_size, steps, nothing, nothing, 0, 0, products, to,
+                                ((p - t0) // width * PLACES + place) * v_size, steps, nothing, nothing, 0, 0,
+                                products, to,
                                 PLACES * width, places, 0, ROWS, width, scratch,
                             )  # fmt: skip
                 for p in range(t, t_stop, width):
@@ -290,7 +295,9 @@ def _place(line, t, t_stop, high, wide, c_out, channel, out_hw, residual, bias, 
 
 @kernel(allocates=False)
 def _scatter(pieces, at, line, to, apart):
-    """Write the 4 x 4 outputs of a vector of tiles, pieces[i, j, tile], to four lines of pixels, ``apart`` from each other."""
+    """Write the 4 x 4 outputs of a vector of tiles, pieces[i, j, tile], to four lines of pixels, ``apart`` from each
+    other.
+    """
     n = lanes(line)
     zero = splat(line, 0)
     for i in range(OUT):
@@ -388,12 +395,13 @@ def _filter_back(s, at, apart, out, to, to_apart):
 def _winograd_grad_weight(
     start, stop, grad_out, x, image, c_out, parts, part, corner, out_hw, total, chunks, grad_weight
 ):  # fmt: skip
-    """Job: a part of the output channels, over one chunk of the tiles; it owns its place in grad_weight[chunk, oc, ic, tap].
+    """Job: a part of the output channels, over one chunk of the tiles; it owns its place in grad_weight[chunk, oc, ic,
+    tap].
 
     The gradient goes the way back: A y A' of the gradient of a tile's outputs, times B' d B of its inputs, summed over
     the tiles (36 matrix products again, with the tiles as k), and G' s G at the end.
     """
-    c_in, h, w = image
+    c_in = image[0]
     n = lanes(grad_weight)
     width = 2 * n
     high, wide = (out_hw[0] + OUT - 1) // OUT, (out_hw[1] + OUT - 1) // OUT

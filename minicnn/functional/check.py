@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from minicnn.kernels import geometry
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
 Shape = tuple[int, ...]
+Answer = TypeVar("Answer")
 Input = Tensor | np.ndarray[Any, Any]  # what every op accepts
 
 
@@ -69,7 +71,7 @@ def constant(op: str, name: str, value: Any) -> Tensor:
 def labels(
     op: str, value: Any, expected: tuple[int, ...], rule: str, classes: int, ignore_index: int | None = None
 ) -> Array:
-    """Accept class indices of any integer dtype in 0 .. C-1 (or ``ignore_index``); return them as int64."""
+    """Accept class indices of any integer dtype in 0 .. C-1; return them as int64, ``ignore_index`` as -1."""
     given = value.array if isinstance(value, Tensor) else value
     if not isinstance(given, np.ndarray) or isinstance(given, np.ma.MaskedArray) or given.dtype.kind not in "iu":
         kind = given.dtype if isinstance(given, np.ndarray) else type(given).__name__
@@ -77,15 +79,18 @@ def labels(
     if given.shape != expected:
         raise ShapeError(f"{op}: target must have shape {rule} = {expected}, got {given.shape}")
     indices = given.astype(np.int64)
-    outside = indices.view(np.uint64) >= classes  # negative ones are large there
-    if ignore_index is not None and outside.any():
-        outside &= given != ignore_index
+    if ignore_index is not None and 0 <= ignore_index < classes:
+        indices[indices == ignore_index] = -1
+    outside = indices.view(np.uint64) >= classes  # a negative number is a huge one here: one comparison for both ends
     if outside.any():
-        place = tuple(int(i) for i in np.argwhere(outside)[0])
-        exception = "" if ignore_index is None else f" or be ignore_index = {ignore_index}"
-        raise LabelError(
-            f"{op}: target must lie in 0 .. C-1 = {classes - 1}{exception}, got {given[place]} at position {place}"
-        )
+        wrong = outside if ignore_index is None else outside & (given != ignore_index)
+        if wrong.any():
+            place = tuple(int(i) for i in np.argwhere(wrong)[0])
+            exception = "" if ignore_index is None else f" or be ignore_index = {ignore_index}"
+            raise LabelError(
+                f"{op}: target must lie in 0 .. C-1 = {classes - 1}{exception}, got {given[place]} at position {place}"
+            )
+        indices[outside] = -1
     return indices
 
 
@@ -236,47 +241,50 @@ def half_window(op: str, pads: Pads, kernel: Pair, dilation: Pair) -> None:
             raise OptionError(f"{op}: padding must be at most half a window, got {pads} for kernel_size={kernel}")
 
 
-# A network asks the same questions at every step; looking the answer up takes 1 us, working it out 15.
-_known_windows: dict[tuple[Any, ...], Any] = {}
+_known: dict[tuple[Any, ...], Any] = {}
+
+
+def known(question: tuple[Any, ...], work_out: Callable[[], Answer]) -> Answer:
+    """Return what ``work_out`` says, from memory if ``question``, all that it depends on, was asked before.
+
+    A network asks the same at every step: looking the answer up takes 1 us, working it out 10. Options stand in
+    the question as text, because 1.0 and True, which are refused, equal 1.
+    """
+    answer: Answer | None = _known.get(question)
+    if answer is None:
+        answer = work_out()
+        if len(_known) >= 4096:  # images of ever new sizes
+            _known.clear()
+        _known[question] = answer
+    return answer
 
 
 def window(
     op: str, x: Tensor, kernel: Pair, stride: Any, padding_: Any, dilation: Any
 ) -> tuple[Pair, Pads, Pair, Pair]:
     """Resolve what slides over images: stride, padding, dilation, (H_out, W_out)."""
-    # As text, because 1.0 and True, which are refused, equal 1.
     question = (op, x.array.shape[2:], kernel, repr((stride, padding_, dilation)))
-    answer: tuple[Pair, Pads, Pair, Pair] | None = _known_windows.get(question)
-    if answer is None:
-        answer = _window(op, x, kernel, stride, padding_, dilation, False)
-        _keep(question, answer)
-    return answer
+    return known(question, lambda: _window(op, x, kernel, stride, padding_, dilation))
 
 
 def pool(
     op: str, x: Tensor, kernel_size: Any, stride: Any, padding_: Any, dilation: Any, ceil_mode: Any
 ) -> tuple[Pair, Pair, Pads, Pair, Pair]:
     """Resolve a pool's options: kernel, stride, padding, dilation, (H_out, W_out)."""
-    question = (op, x.array.shape[2:], repr((kernel_size, stride, padding_, dilation, ceil_mode)))
-    answer: tuple[Pair, Pair, Pads, Pair, Pair] | None = _known_windows.get(question)
-    if answer is None:
+
+    def work_out() -> tuple[Pair, Pair, Pads, Pair, Pair]:
         kernel, overhangs = pair(op, "kernel_size", kernel_size), flag(op, "ceil_mode", ceil_mode)
-        answer = kernel, *_window(op, x, kernel, kernel if stride is None else stride, padding_, dilation, overhangs)
-        half_window(op, answer[2], kernel, answer[3])
-        _keep(question, answer)
-    return answer
+        answer = _window(op, x, kernel, kernel if stride is None else stride, padding_, dilation, overhangs)
+        half_window(op, answer[1], kernel, answer[2])
+        return kernel, *answer
+
+    return known((op, x.array.shape[2:], repr((kernel_size, stride, padding_, dilation, ceil_mode))), work_out)
 
 
 def _window(
-    op: str, x: Tensor, kernel: Pair, stride: Any, padding_: Any, dilation: Any, ceil_mode: bool
+    op: str, x: Tensor, kernel: Pair, stride: Any, padding_: Any, dilation: Any, ceil_mode: bool = False
 ) -> tuple[Pair, Pads, Pair, Pair]:
     size = (x.shape[2], x.shape[3])
     steps, holes = pair(op, "stride", stride), pair(op, "dilation", dilation)
     pads = padding(op, padding_, size, kernel, steps, holes)
     return steps, pads, holes, output_hw(op, size, kernel, steps, pads, holes, ceil_mode)
-
-
-def _keep(question: tuple[Any, ...], answer: Any) -> None:
-    if len(_known_windows) >= 4096:  # images of ever new sizes
-        _known_windows.clear()
-    _known_windows[question] = answer

@@ -82,7 +82,7 @@ def cross_entropy(
         raise ShapeError(f"{op}: input must be (N, C) or (N, C, d1, ...), all but N >= 1, got shape {x.shape}")
     check.choice(op, "reduction", reduction, NAMES)
     smoothing = check.number(op, "label_smoothing", label_smoothing, 0, 1)
-    class_weight = np.ones(x.shape[1], x.dtype)
+    class_weight = None
     if weight is not None:
         w = check.constant(op, "weight", weight)
         check.same_dtype(op, input=x, weight=w)
@@ -106,9 +106,8 @@ def cross_entropy(
     return record(op, out, (x, grad_input))
 
 
-@np.errstate(all="ignore")
 def _shares(
-    op: str, x: Tensor, target: Any, class_weight: Array, ignore_index: int, smoothing: float
+    op: str, x: Tensor, target: Any, class_weight: Array | None, ignore_index: int, smoothing: float
 ) -> tuple[Array, Array, Array, float]:
     """Say how much each class counts at each place, as the kernels want it; and what a mean divides by."""
     n, classes, *rest = x.shape
@@ -124,12 +123,20 @@ def _shares(
         if ignore_index != _IGNORE_INDEX:
             raise OptionError(f"{op}: ignore_index is for class indices, got {ignore_index} with probabilities")
         probabilities = t.array.reshape(n, classes, places)
-        spread = (probabilities * (1 - smoothing) + smoothing / classes) * class_weight[:, None]
-        return np.zeros((n, places), np.int64), np.zeros(classes, x.dtype), spread, float(n * places)
+        with np.errstate(all="ignore"):
+            if smoothing:
+                probabilities = probabilities * (1 - smoothing) + smoothing / classes
+            if class_weight is not None:
+                probabilities = probabilities * class_weight[:, None]
+        return np.zeros((n, places), np.int64), np.zeros(classes, x.dtype), probabilities, float(n * places)
     rule = "(N,)" if not rest else "(N, d1, ...)"
     labels = check.labels(op, target, (n, *rest), rule, classes, ignore_index).reshape(n, places)
-    counting = labels != ignore_index
-    divisor = float(class_weight[labels[counting]].sum(dtype=np.float64))
-    labels[~counting] = -1
-    spread = (class_weight * (smoothing / classes)).reshape(1, classes, 1) if smoothing else _NOTHING[x.dtype]
-    return labels, class_weight * (1 - smoothing), spread, divisor
+    counting = labels >= 0
+    if class_weight is None:
+        class_weight, divisor = np.ones(classes, x.dtype), float(np.count_nonzero(counting))
+    else:
+        divisor = float(class_weight[labels[counting]].sum(dtype=np.float64))
+    if not smoothing:
+        return labels, class_weight, _NOTHING[x.dtype], divisor
+    with np.errstate(all="ignore"):
+        return labels, class_weight * (1 - smoothing), (class_weight * (smoothing / classes))[None, :, None], divisor

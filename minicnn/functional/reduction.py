@@ -10,10 +10,8 @@ from minicnn.autograd import Array
 
 NAMES = ("mean", "sum", "none")
 
-quietly = np.errstate(all="ignore")
 
-
-@quietly
+@np.errstate(all="ignore")
 def reduced(losses: Array, reduction: str, divisor: float) -> tuple[Array, Callable[[Array], Array]]:
     """Return the result, and the function from its gradient to the gradient of every single loss.
 
@@ -24,8 +22,8 @@ def reduced(losses: Array, reduction: str, divisor: float) -> tuple[Array, Calla
     below = np.float64(divisor if reduction == "mean" else 1)
     shape = losses.shape
 
-    @quietly
     def spread(grad_out: Array) -> Array:
-        return np.full(shape, grad_out / below, grad_out.dtype)
+        with np.errstate(all="ignore"):
+            return np.full(shape, grad_out / below, grad_out.dtype)
 
-    return np.asarray(losses.sum(dtype=np.float64) / below, losses.dtype), spread
+    return np.asarray(np.add.reduce(losses, None, np.float64) / below, losses.dtype), spread

@@ -4,10 +4,22 @@ from hypothesis import strategies as st
 from cases import Call, Case, Refused, seeds, values, windows
 from minicnn.errors import DTypeError, OptionError, ShapeError
 
+# Maps high and wide enough for whole strips and vectors, and for those that run over: size, kernel, options.
+ROOMY = [
+    ((7, 7), (3, 3), {"padding": 1}),
+    ((9, 10), (3, 3), {"padding": ((1, 1), (0, 2))}),
+    ((14, 3), (3, 3), {"padding": 1}),
+    ((14, 14), (3, 3), {"stride": 2, "padding": "same"}),
+    ((15, 19), (3, 3), {"stride": 2, "padding": 1}),
+    ((11, 9), (5, 5), {"padding": 2}),
+    ((12, 12), (5, 5), {"stride": 2, "padding": "same"}),
+    ((10, 9), (3, 3), {"dilation": 2, "padding": 2}),
+]
+
 
 @st.composite
 def calls(draw):
-    (h, w), kernel, options = draw(windows())
+    (h, w), kernel, options = draw(windows() | st.sampled_from(ROOMY))
     c_in, multiplier, seed = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(seeds)
     inputs = {
         "input": values((draw(st.integers(1, 3)), c_in, h, w), seed) / 4,
