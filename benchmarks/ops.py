@@ -7,8 +7,9 @@ Both libraries are called as their users call them: forward without recording; t
 weights, by the functions that the tape has recorded (PyTorch's ``grad_fn``), without the tape's own cost. The results
 are compared too. A ratio is PyTorch's median time / ours: above 1 we are faster. The roofline is the time that the
 layer's multiplications would take at the speed of the FMA units, or its bytes (each array touched as often as the
-definition demands) at the speed of a copy of that size, whichever is longer; an algorithm that needs fewer
-multiplications than the definition can beat it. Needs `pip install torch==2.13.0`.
+definition demands) at the speed of a copy between arrays as large, whichever is longer. An algorithm that needs fewer
+multiplications than the definition can beat it, and one that mostly reads, for a copy writes half of its bytes.
+Needs `pip install torch==2.13.0`.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ def measure(layer: Layer, threads: int, seconds: float) -> Iterator[dict[str, An
         mine, other = (median(taken[name]) / count for name in "ot")
 
         nbytes = sum(times * size for times, size in zip(sweeps(layer)[i], sizes, strict=True))
-        compute, move = rates(nbytes, threads)
+        compute, move = rates((1 + i) * sizes[0] + sizes[1], threads)
         arithmetic, memory = (1 + i) * flops / compute, nbytes / move
         roofline = max(arithmetic, memory)
         row = {
@@ -220,6 +221,17 @@ def speedups(rows: list[dict[str, Any]]) -> Iterator[str]:
         )
 
 
+def memory(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield which convolution took the most memory beside its arrays; a 3x3 one may keep its transformed filters."""
+    found = [row for row in rows if row.get("extra_mib") is not None and row["layer"].startswith("conv2d")]
+    for threads in sorted({row["threads"] for row in found}):
+        worst = max((row for row in found if row["threads"] == threads), key=lambda row: row["extra_mib"])
+        yield (
+            f"Extra memory of a convolution on {threads} threads: at most {worst['extra_mib']:.1f} MiB "
+            f"({worst['direction']}, {worst['layer']}); allowed are {32 * threads} and the transformed filters."
+        )
+
+
 def chosen(arguments: argparse.Namespace) -> list[Layer]:
     """Return the layers asked for; with --quick the first, the middle and the last of each group."""
     found = [
@@ -258,7 +270,7 @@ def main() -> None:
             for row in measure(layer, threads, seconds):
                 rows.append(row)
                 print(line(row), flush=True)
-    print("", *summary(rows), "", *speedups(rows), sep="\n")
+    print("", *summary(rows), "", *speedups(rows), *memory(rows), sep="\n")
     if arguments.json:
         arguments.json.write_text(json.dumps({"cpu": cpu(), "torch": torch.__version__, "rows": rows}, indent=1))
 
