@@ -332,7 +332,7 @@ def _turn(start, stop, filters, groups, rows, columns, window, corner, step, met
                         poke(back, here + y * kw + x, peek(filters, tap))
 
 
-def turned(filters, groups, corner, step, met):
+def _turned(filters, groups, corner, step, met):
     """Return the filters (C_in, C_out // groups, *met) turned by 180 degrees, input and output channels exchanged."""
     c_out, per_group, *window = filters.shape
     back = np.empty((per_group * groups, c_out // groups, *met), filters.dtype)
@@ -375,7 +375,7 @@ def conv2d_grad_input(grad_out, weight, *, input_shape, stride, padding, dilatio
     if window == (1, 1) and stride == (1, 1) and padding == ((0, 0), (0, 0)):
         grad_out, h, w = grad_out.reshape(n, c_out, 1, h * w), 1, h * w
     if n and winograd.wins(*filters.shape[:2], window, stride, dilation, groups, (h, w)):
-        back = turned(filters, 1, (0, 0), (1, 1), (3, 3))
+        back = _turned(filters, 1, (0, 0), (1, 1), (3, 3))
         winograd.correlate(grad_out, back, grad_input, nothing, nothing, 0, (2 - padding[0][0], 2 - padding[1][0]))
         return grad_input
     for ky in range(min(stride[0], h)):
@@ -385,7 +385,7 @@ def conv2d_grad_input(grad_out, weight, *, input_shape, stride, padding, dilatio
             if kh * kw == 0:
                 grad_input[:, :, ky :: stride[0], kx :: stride[1]] = 0
                 continue
-            back = turned(filters, groups, (top, left), (step_y, step_x), (kh, kw))
+            back = _turned(filters, groups, (top, left), (step_y, step_x), (kh, kw))
             _correlate(
                 grad_out, back, grad_input, nothing, nothing, 0, groups=groups, step=(1, 1),
                 corner=(-oy, -ox), dilation=(hole_y, hole_x),

@@ -109,20 +109,6 @@ def store(typing_context, array, index, value):
 
 
 @intrinsic
-def store_as(typing_context, array, index, value):
-    """Write the floats of ``value`` as integers to ``array[index]`` and the places after it."""
-
-    def code(context, builder, signature, arguments):
-        whole = ir.VectorType(ir.IntType(array.dtype.bitwidth), value.lanes)
-        address = _address(context, builder, signature.args[0], *arguments[:2])
-        integers = (builder.fptosi if array.dtype.signed else builder.fptoui)(arguments[2], whole)
-        builder.store(integers, builder.bitcast(address, whole.as_pointer()), align=array.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, value), code
-
-
-@intrinsic
 def broadcast(typing_context, array, index):
     """Return a vector with all lanes equal to ``array[index]``."""
     vector = Vector(array.dtype)
@@ -256,22 +242,6 @@ class Mask(types.Type):
 class _MaskModel(models.PrimitiveModel):
     def __init__(self, manager, kind):
         super().__init__(manager, kind, ir.VectorType(ir.IntType(1), kind.lanes))
-
-
-@intrinsic
-def matches(typing_context, like, array, index, number):
-    """Say for each lane of a vector like ``like`` whether the integer at ``array[index]``, the next one, ... is
-    ``number``.
-    """
-    mask = Mask(like.lanes)
-
-    def code(context, builder, signature, arguments):
-        integers = ir.VectorType(ir.IntType(array.dtype.bitwidth), like.lanes)
-        address = _address(context, builder, signature.args[1], *arguments[1:3])
-        found = builder.load(builder.bitcast(address, integers.as_pointer()), align=array.dtype.bitwidth // 8)
-        return builder.icmp_signed("==", found, _spread_over(builder, integers, arguments[3]))
-
-    return mask(like, array, types.intp, array.dtype), code
 
 
 @intrinsic

@@ -105,7 +105,7 @@ def batch_norm2d(
         check.shape(op, "residual", shortcut, x.shape, "input.shape")
     if activation is not None:
         check.choice(op, "activation", activation, ("relu", "relu6"))
-    if old_var is not None and (old_var.array < 0).any():
+    if old_var is not None and np.fmin.reduce(old_var.array) < 0:
         raise OptionError(f"{op}: running_var must be >= 0, got {old_var.array.min()}")
     if training and count == 1:
         raise ShapeError(f"{op}: N * H * W must be > 1 in training, got input {x.shape}: one value has no variance")
@@ -114,15 +114,15 @@ def batch_norm2d(
     xa = x.array
     wa = np.ones(channels, x.dtype) if w is None else w.array
     ba = np.zeros(channels, x.dtype) if b is None else b.array
-    if not training:
-        mean, var = old_mean.array.astype(np.float64), old_var.array.astype(np.float64)  # type: ignore[union-attr]
-    elif count:
-        mean, var = k.batch_norm2d_statistics(xa)
-        _move(running_mean, mean, share)
-        _move(running_var, var * (count / (count - 1)) if unbiased else var, share)
-    else:
-        mean, var = np.zeros(channels), np.ones(channels)
     with np.errstate(all="ignore"):
+        if not training:
+            mean, var = old_mean.array.astype(np.float64), old_var.array.astype(np.float64)  # type: ignore[union-attr]
+        elif count:
+            mean, var = k.batch_norm2d_statistics(xa)
+            _move(running_mean, mean, share)
+            _move(running_var, var * (count / (count - 1)) if unbiased else var, share)
+        else:
+            mean, var = np.zeros(channels), np.ones(channels)
         inv_std = 1 / np.sqrt(var + eps)
     added = None if shortcut is None else shortcut.array
     out = k.batch_norm2d_forward(xa, mean, inv_std, wa, ba, added, activation=activation)
@@ -165,7 +165,6 @@ def _running(op: str, mean: Any, var: Any, training: bool) -> tuple[Tensor | Non
     return check.constant(op, "running_mean", mean), check.constant(op, "running_var", var)
 
 
-@np.errstate(all="ignore")
 def _move(running: Any, new: Array, share: float) -> None:
     """Move a running statistic towards ``new``, in place."""
     if running is not None:
