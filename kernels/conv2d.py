@@ -186,7 +186,8 @@ def _correlate(x, filters, out, base, bias, activation, *, groups, step, corner,
         return
     # A job sorts rows of which the neighbouring job needs some too: several rows of output share that.
     extra = (kh - 1) * dilation[0] // step[0]
-    block = max(COLUMN_PANELS * width, (2 * extra + 2) * out_hw[1])
+    sorts = (kh, kw) != (1, 1) or step != (1, 1)
+    block = max(COLUMN_PANELS * width, (2 * extra + 2) * out_hw[1] if sorts else 0)
     blocks = -(-total // block)
     block = -(-total // (blocks * width)) * width
     blocks = -(-total // block)

@@ -30,6 +30,7 @@ from minicnn.kernels.simd import (
     minimum,
     peek,
     poke,
+    prefetch,
     splat,
     square,
     store,
@@ -77,6 +78,9 @@ def tile(
     n = lanes(c)
     zero = splat(c, 0)
     sums = (zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero)
+    first, last = places[places_at], places[places_at + 2 * n - 1]
+    for i in range(6):
+        prefetch(c, c_at + i * c_row + first)
     for k in range(depth):
         row = b_at + peek(steps, k)
         b0 = load(b, row)
@@ -85,7 +89,6 @@ def tile(
             ai = broadcast(a, a_at + k * 6 + i)
             sums = tuple_setitem(sums, 2 * i, fma(ai, b0, sums[2 * i]))
             sums = tuple_setitem(sums, 2 * i + 1, fma(ai, b1, sums[2 * i + 1]))
-    first, last = places[places_at], places[places_at + 2 * n - 1]
     if rows == 6 and columns == 2 * n and first >= 0 and last - first == 2 * n - 1:
         for i in range(6):
             for v in range(2):

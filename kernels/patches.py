@@ -18,8 +18,10 @@ panels too.
 from __future__ import annotations
 
 from minicnn.kernels.jit import kernel
-from minicnn.kernels.simd import even, lanes, load, peek, poke, splat, square, store, transpose, tuple_setitem
+from minicnn.kernels.simd import even, lanes, load, prefetch, peek, poke, splat, square, store, transpose, tuple_setitem
 
+
+AHEAD = 8
 
 @kernel(allocates=False)
 def inside(first, step, count, size):
@@ -155,8 +157,10 @@ def pack_patches(source, runs, r0, r1, offsets, depth, panels):
                     panels[here + t] = source[runs[r, 3] + offsets[k] + t]
         return
     for k in range(depth):
+        ahead = offsets[min(k + AHEAD, depth - 1)]
         for r in range(r0, r1):
             here, at = (runs[r, 0] - runs[r0, 0]) * size + k * 2 * n + runs[r, 1], runs[r, 3] + offsets[k]
+            prefetch(source, runs[r, 3] + ahead)
             store(panels, here, load(source, at))
             if runs[r, 2] > n:
                 store(panels, here + n, load(source, at + n))
