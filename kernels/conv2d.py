@@ -42,12 +42,13 @@ def _convolve(
     kinds = (min(step[0], (window[0] - 1) * dilation[0] + 1), min(step[1], (window[1] - 1) * dilation[1] + 1))
     period, pitch = out_hw[0] + extra[0], out_hw[1] + extra[1]
     plain = pixels_in_place(image, window, step, corner, dilation, out_hw)
-    panels = np.empty(COLUMN_PANELS * width * (DEPTH + 1), out.dtype)
+    panels = np.empty(COLUMN_PANELS * width * (DEPTH + 1) + width, out.dtype)
     channels = min((most - 1) // kk + 2, image[0] // groups)
     lines = np.empty(0 if plain else sorted_size(block, out_hw, channels, kinds, extra) + 3 * width, out.dtype)
     source = x if plain else lines
-    runs = np.empty((block + 1, 4), np.int64)
+    starts, puts, lengths = np.empty(block + 1, np.int64), np.empty(block + 1, np.int64), np.empty(block + 1, np.int64)
     first_runs = np.empty(block // width + 2, np.int64)
+    panel = width * (DEPTH + 1)
     places = np.empty(block + width, np.int64)
     offsets = np.empty(DEPTH, np.int64)
     scratch = np.empty(ROWS * width, out.dtype)
@@ -69,7 +70,9 @@ def _convolve(
         else:
             at = (-(b0 * period + oy0) * pitch, period * pitch, pitch, 1)
             strides = (kinds[0] * kinds[1] * plane, kinds[1] * plane, plane, pitch)
-        cut(q0, q1, width, out_hw, at, pixel_strides, runs, first_runs, places)
+        cut(
+            q0, q1, width, panel, out_hw, at, pixel_strides, starts, puts, lengths, first_runs, places
+        )  # fmt: skip
         for k0 in range(0, taps, most):
             depth = min(most, taps - k0)
             first = 0 if plain else group * (image[0] // groups) + k0 // kk
@@ -85,14 +88,17 @@ def _convolve(
             tile_activation = activation if k0 + depth == taps else 0
             for q in range(q0, q1, COLUMN_PANELS * width):
                 stop_q = min(q1, q + COLUMN_PANELS * width)
-                r0, r1 = first_runs[(q - q0) // width], first_runs[(stop_q - q0 + width - 1) // width]
-                pack_patches(source, runs, r0, r1, offsets, depth, panels)
+                first_panel, stop_panel = (q - q0) // width, (stop_q - q0 + width - 1) // width
+                pack_patches(
+                    source, starts, puts, lengths, first_runs[first_panel], first_runs[stop_panel],
+                    first_panel * panel, offsets, depth, panels,
+                )  # fmt: skip
                 for m in range(m0, m1, ROWS):
                     channel = group * rows + m
                     for p in range(q, stop_q, width):
                         tile(
                             depth, a, group * padded * taps + k0 * padded + m * depth,
-                            panels, (p - q) * (depth + 1), steps,
+                            panels, (p - q) // width * panel, steps,
                             tile_base, tile_bias, channel, tile_activation,
                             out, channel * out_strides[2], out_strides[2], places, p - q0,
                             min(ROWS, m1 - m), min(width, q1 - p), scratch,
@@ -217,7 +223,7 @@ def _grad_weight(
     source = x if plain else lines
     a = np.empty((rows + ROWS - 1) // ROWS * ROWS * DEPTH, sums.dtype)
     panel = np.empty(width * (DEPTH + width), sums.dtype)
-    runs = np.empty((DEPTH + 1, 4), np.int64)
+    starts, puts, lengths = np.empty(DEPTH + 1, np.int64), np.empty(DEPTH + 1, np.int64), np.empty(DEPTH + 1, np.int64)
     first_runs = np.empty(2, np.int64)
     places = np.empty(DEPTH, np.int64)
     columns = np.arange(width)
@@ -245,7 +251,7 @@ def _grad_weight(
                 strides = (kinds[0] * kinds[1] * plane, kinds[1] * plane, plane, pitch)
                 here = (tap1 - 1) // kk - tap0 // kk + 1
                 sort_rows(x, image, first, here, b0, oy0, sorted_rows, period, step, kinds, corner, pitch, lines)
-            cut(q, q + depth, depth, out_hw, at, (0, 0, 0, 0), runs, first_runs, places)
+            cut(q, q + depth, depth, 0, out_hw, at, (0, 0, 0, 0), starts, puts, lengths, first_runs, places)
             tap_offsets(
                 group * taps + tap0 - first * kk,
                 tap1 - tap0,
@@ -265,7 +271,7 @@ def _grad_weight(
                 k += run
             for tap in range(tap0, tap1, width):
                 count = min(width, tap1 - tap)
-                pack_pixels(source, runs, 0, first_runs[1], offsets[tap - tap0 :], count, panel)
+                pack_pixels(source, starts, puts, lengths, first_runs[1], offsets[tap - tap0 :], count, panel)
                 for m in range(0, rows, ROWS):
                     tile(
                         depth, a, m * depth, panel, 0, steps, base, nothing, 0, 0,

@@ -109,19 +109,19 @@ def tile(
                 store(scratch, (2 * i + v) * n, sums[2 * i + v])
         for i in range(rows):
             for j in range(columns):
-                if places[places_at + j] < 0:
+                place = peek(places, places_at + j)
+                if place < 0:
                     continue
-                at = c_at + i * c_row + places[places_at + j]
-                number = scratch[i * 2 * n + j]
+                number = peek(scratch, i * 2 * n + j)
                 if base.size > 0:
-                    number += base[at]
+                    number += peek(base, c_at + i * c_row + place)
                 if bias.size > 0:
-                    number += bias[bias_at + i]
+                    number += peek(bias, bias_at + i)
                 if activation > 0 and number < 0:
                     number = scratch.dtype.type(0)
                 if activation > 1 and number > 6:
                     number = scratch.dtype.type(6)
-                c[at] = number
+                poke(c, c_at + i * c_row + place, number)
 
 
 @kernel(allocates=False)
