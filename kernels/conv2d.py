@@ -20,6 +20,8 @@ from minicnn.kernels.jit import kernel, launch
 from minicnn.kernels.patches import cut, pack_patches, pack_pixels, sort_rows, sorted_size, tap_offsets
 from minicnn.kernels.simd import lanes, peek, poke
 
+FEW_ROWS = 3 * ROWS  # up to so many output channels, packing panels of pixels costs more than it is worth
+IN_PLACE = 32768  # numbers of sorted rows that a job takes its pixels from: they stay in the second-level cache
 CHUNKS = 8  # jobs that are made at least, if the shapes allow
 
 
@@ -107,28 +109,27 @@ def _convolve(
 
 @kernel
 def _convolve_in_place(
-    start, stop, x, image, a, groups, rows, taps, window, step, corner, dilation, out_hw, base, bias, activation, out,
-    out_strides,
+    start, stop, x, image, a, groups, rows, taps, window, step, corner, dilation, out_hw, high, base, bias, activation,
+    out, out_strides,
 ):  # fmt: skip
-    """Job: one image and group, for few output channels: a packed panel would hardly be used again, so none is packed.
+    """Job: ``high`` output rows of one image and group, where packing panels costs more than it is worth.
 
     The sorted rows are one long line for every tap: a tile takes its pixels from there, those between two
-    rows of the output included, which go nowhere. LeNet-5's C1 and the gradients of first layers are like that.
+    rows of the output included, which go nowhere. First layers, their gradients and LeNet-5 are like that.
     """
     width = 2 * lanes(out)
     kk = window[0] * window[1]
-    channels = image[0] // groups
+    channels, parts = image[0] // groups, (out_hw[0] + high - 1) // high
     extra = ((window[0] - 1) * dilation[0] // step[0], (window[1] - 1) * dilation[1] // step[1])
     kinds = (min(step[0], (window[0] - 1) * dilation[0] + 1), min(step[1], (window[1] - 1) * dilation[1] + 1))
-    lines_high, pitch = out_hw[0] + extra[0], out_hw[1] + extra[1]
-    plane = lines_high * pitch
-    lines = np.zeros(channels * kinds[0] * kinds[1] * plane + 2 * width, out.dtype)
+    held, pitch = high + extra[0], out_hw[1] + extra[1]
+    plane = held * pitch
+    lines = np.zeros(channels * kinds[0] * kinds[1] * plane + 3 * width, out.dtype)
     offsets = np.empty(taps, np.int64)
     strides = (kinds[0] * kinds[1] * plane, kinds[1] * plane, plane, pitch)
     tap_offsets(0, taps, window, dilation, kinds, strides, offsets)
-    pixels = out_hw[0] * pitch - extra[1]
-    places = np.full(pixels + width, -1)
-    for oy in range(out_hw[0]):
+    places = np.full(high * pitch + width, -1)
+    for oy in range(high):
         for ox in range(out_hw[1]):
             places[oy * pitch + ox] = oy * out_strides[3] + ox * out_strides[4]
     scratch = np.empty(ROWS * width, out.dtype)
@@ -136,20 +137,24 @@ def _convolve_in_place(
     most = DEPTH // kk * kk if kk <= DEPTH else DEPTH
     nothing = out[:0]
     for job in range(start, stop):
-        b, group = job // groups, job % groups
-        sort_rows(x, image, group * channels, channels, b, 0, lines_high, lines_high, step, kinds, corner, pitch, lines)
+        b, group, oy0 = job // (groups * parts), job // parts % groups, job % parts * high
+        pixels = min(high, out_hw[0] - oy0) * pitch - extra[1]
+        sort_rows(
+            x, image, group * channels, channels, b, oy0, held, image[1] + oy0 + held, step, kinds, corner, pitch, lines
+        )
         for k0 in range(0, taps, most):
             depth = min(most, taps - k0)
+            steps = offsets[k0 : k0 + depth]
             tile_base, tile_bias = (base, bias) if k0 == 0 else (out, nothing)
             tile_activation = activation if k0 + depth == taps else 0
             for p in range(0, pixels, width):
                 for m in range(0, rows, ROWS):
                     channel = group * rows + m
                     tile(
-                        depth, a, group * padded * taps + k0 * padded + m * depth, lines, p, offsets[k0:],
+                        depth, a, group * padded * taps + k0 * padded + m * depth, lines, p, steps,
                         tile_base, tile_bias, channel, tile_activation,
-                        out, out_strides[0] + b * out_strides[1] + channel * out_strides[2], out_strides[2], places, p,
-                        min(ROWS, rows - m), min(width, pixels - p), scratch,
+                        out, out_strides[0] + b * out_strides[1] + channel * out_strides[2] + oy0 * out_strides[3],
+                        out_strides[2], places, p, min(ROWS, rows - m), min(width, pixels - p), scratch,
                     )  # fmt: skip
 
 
@@ -183,17 +188,22 @@ def _correlate(x, filters, out, base, bias, activation, *, groups, step, corner,
     most = DEPTH // (kh * kw) * kh * kw if kh * kw <= DEPTH else DEPTH
     a = np.empty(groups * -(-rows // ROWS) * ROWS * taps + width, x.dtype)
     launch(_pack_filters, groups * -(-taps // most), filters.reshape(-1), rows, taps, most, a, work=rows * most / 4)
-    if rows <= 2 * ROWS:
+    extra = ((kh - 1) * dilation[0] // step[0], (kw - 1) * dilation[1] // step[1])
+    if rows <= FEW_ROWS:
+        kinds = min(step[0], (kh - 1) * dilation[0] + 1) * min(step[1], (kw - 1) * dilation[1] + 1)
+        high = IN_PLACE // (image[0] // groups * kinds * (out_hw[1] + extra[1])) - extra[0]
+        high = min(out_hw[0], max(high, 4 * extra[0] + 1))
+        parts = -(-out_hw[0] // high)
+        high = -(-out_hw[0] // parts)
         launch(
-            _convolve_in_place, n * groups, x.reshape(-1), image, a, groups, rows, taps, (kh, kw), step, corner,
-            dilation, out_hw, base, bias, activation, out.reshape(-1), out_strides,
-            work=rows * taps * out_hw[0] * out_hw[1] / 8,
+            _convolve_in_place, n * groups * parts, x.reshape(-1), image, a, groups, rows, taps, (kh, kw), step, corner,
+            dilation, out_hw, high, base, bias, activation, out.reshape(-1), out_strides,
+            work=rows * taps * high * out_hw[1] / 8,
         )  # fmt: skip
         return
     # A job sorts rows of which the neighbouring job needs some too: several rows of output share that.
-    extra = (kh - 1) * dilation[0] // step[0]
     sorts = (kh, kw) != (1, 1) or step != (1, 1)
-    block = max(COLUMN_PANELS * width, (2 * extra + 2) * out_hw[1] if sorts else 0)
+    block = max(COLUMN_PANELS * width, (2 * extra[0] + 2) * out_hw[1] if sorts else 0)
     blocks = -(-total // block)
     block = -(-total // (blocks * width)) * width
     blocks = -(-total // block)
