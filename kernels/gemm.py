@@ -47,7 +47,7 @@ STRETCH = 4096  # columns of such a product in a job: C's stay in the first-leve
 ACTIVATIONS = {None: 0, "relu": 1, "relu6": 2}
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def tile(
     depth,
     a,
