@@ -23,7 +23,7 @@ from minicnn.kernels.simd import even, lanes, load, prefetch, peek, poke, splat,
 
 AHEAD = 8  # taps
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def inside(first, step, count, size):
     """Return t0, t1: exactly for t0 <= t < t1 (within 0 .. count) lies first + t * step in 0 .. size - 1."""
     t0 = 0 if first >= 0 else min(count, (step - 1 - first) // step)
@@ -31,7 +31,7 @@ def inside(first, step, count, size):
     return t0, max(t0, t1)
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _copy_every(x, at, step, t0, t1, count, lines, here):
     """Write count numbers to lines[here]: x[at + t * step] for t0 <= t < t1, the others 0."""
     n = lanes(lines)

@@ -90,7 +90,7 @@ def wins(c_out, c_in, window, stride, dilation, groups, out_hw):
     )
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _filter_transform(a, at, apart, out, to, to_apart):
     """Write G g: six vectors from the three at ``a[at]``, ``apart`` from each other."""
     g0, g1, g2 = load(a, at), load(a, at + apart), load(a, at + 2 * apart)
@@ -105,7 +105,7 @@ def _filter_transform(a, at, apart, out, to, to_apart):
     store(out, to + 5 * to_apart, g2)
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _input_transform(d, at, apart, out, to, to_apart):
     """Write B' d: six vectors from the six at ``d[at]``, ``apart`` from each other."""
     d0, d1, d2 = load(d, at), load(d, at + apart), load(d, at + 2 * apart)
@@ -121,7 +121,7 @@ def _input_transform(d, at, apart, out, to, to_apart):
     store(out, to + 5 * to_apart, fma(four, d1, d5) - five * d3)
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _output_transform(m, at, apart, out, to, to_apart):
     """Write A' m: four vectors from the six at ``m[at]``, ``apart`` from each other."""
     m1, m2 = load(m, at + apart), load(m, at + 2 * apart)
@@ -152,7 +152,7 @@ def _transform_filters(filters, c_out, c_in, m0, m1, taps, half, u):
                     _filter_transform(half, i * 3 * n, n, u, here + i * IN * place_size, place_size)
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _gather(lines, corners, first, count, pitch, size, d):
     """Write size x size pixels of up to one vector of tiles to d[place, tile]: squares of pixels, transposed."""
     n = lanes(d)
@@ -293,7 +293,7 @@ def _place(line, t, t_stop, high, wide, c_out, channel, out_hw, residual, bias, 
         t += run
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _scatter(pieces, at, line, to, apart):
     """Write the 4 x 4 outputs of a vector of tiles, pieces[i, j, tile], to four lines of pixels, ``apart`` from each
     other.
@@ -310,7 +310,7 @@ def _scatter(pieces, at, line, to, apart):
                 store(line, to + i * apart + t * OUT + j, block[t])
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _finish(line, here, length, residual, bias, channel, activation, out, at):
     """Copy a run of outputs to their place, with the epilogue."""
     n = lanes(out)
@@ -366,7 +366,7 @@ def correlate(x, filters, out, residual, bias, activation, corner):
     )  # fmt: skip
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _grad_out_transform(y, at, apart, out, to, to_apart):
     """Write A y: six vectors from the four at ``y[at]``, ``apart`` from each other."""
     y0, y1, y2, y3 = load(y, at), load(y, at + apart), load(y, at + 2 * apart), load(y, at + 3 * apart)
@@ -380,7 +380,7 @@ def _grad_out_transform(y, at, apart, out, to, to_apart):
     store(out, to + 5 * to_apart, y3)
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _filter_back(s, at, apart, out, to, to_apart):
     """Write G' s: three vectors from the six at ``s[at]``, ``apart`` from each other."""
     s1, s2 = load(s, at + apart), load(s, at + 2 * apart)
