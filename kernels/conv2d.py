@@ -15,7 +15,7 @@ columns), each of which meets only its own taps of the filter: four small convol
 import numpy as np
 
 from minicnn.kernels import winograd
-from minicnn.kernels.gemm import ACTIVATIONS, COLUMN_PANELS, DEPTH, ROWS, matmul, pack, tile
+from minicnn.kernels.gemm import ACTIVATIONS, COLUMN_PANELS, DEPTH, ROW_PANELS, ROWS, matmul, pack, tile
 from minicnn.kernels.jit import kernel, launch
 from minicnn.kernels.patches import cut, pack_patches, pack_pixels, sort_rows, sorted_size, tap_offsets
 from minicnn.kernels.simd import lanes, peek, poke
@@ -231,8 +231,9 @@ def _grad_weight(
     channels = min((block - 1) // kk + 2, image[0] // groups)
     lines = np.empty(0 if plain else sorted_size(DEPTH, out_hw, channels, kinds, extra) + 3 * width, sums.dtype)
     source = x if plain else lines
-    a = np.empty((rows + ROWS - 1) // ROWS * ROWS * DEPTH, sums.dtype)
-    panel = np.empty(width * (DEPTH + width), sums.dtype)
+    a = np.empty(ROW_PANELS * ROWS * DEPTH + width, sums.dtype)
+    panel = width * (DEPTH + width)
+    panels = np.empty((block + width - 1) // width * panel, sums.dtype)
     starts, puts, lengths = np.empty(DEPTH + 1, np.int64), np.empty(DEPTH + 1, np.int64), np.empty(DEPTH + 1, np.int64)
     first_runs = np.empty(2, np.int64)
     places = np.empty(DEPTH, np.int64)
@@ -271,23 +272,28 @@ def _grad_weight(
                 strides,
                 offsets,
             )
-            k = 0
-            while k < depth:  # A: the pixels of one image after the other
-                b, p = (q + k) // pixels, (q + k) % pixels
-                run = min(depth - k, pixels - p)
-                for m in range(0, rows, ROWS):
-                    at_g = ((b * groups + group) * rows + m) * pixels + p
-                    pack(grad_out, at_g, pixels, 1, min(ROWS, rows - m), run, ROWS, a, m * depth + k * ROWS)
-                k += run
             for tap in range(tap0, tap1, width):
-                count = min(width, tap1 - tap)
-                pack_pixels(source, starts, puts, lengths, first_runs[1], offsets[tap - tap0 :], count, panel)
-                for m in range(0, rows, ROWS):
-                    tile(
-                        depth, a, m * depth, panel, 0, steps, base, nothing, 0, 0,
-                        sums, ((chunk * groups + group) * rows + m) * taps + tap, taps, columns, 0,
-                        min(ROWS, rows - m), count, scratch,
-                    )  # fmt: skip
+                pack_pixels(
+                    source, starts, puts, lengths, first_runs[1], offsets[tap - tap0 :], min(width, tap1 - tap), panels,
+                    (tap - tap0) // width * panel,
+                )  # fmt: skip
+            for m0 in range(0, rows, ROW_PANELS * ROWS):
+                m1 = min(rows, m0 + ROW_PANELS * ROWS)
+                k = 0
+                while k < depth:  # the pixels of one image after the other
+                    b, p = (q + k) // pixels, (q + k) % pixels
+                    run = min(depth - k, pixels - p)
+                    for m in range(m0, m1, ROWS):
+                        at_g = ((b * groups + group) * rows + m) * pixels + p
+                        pack(grad_out, at_g, pixels, 1, min(ROWS, m1 - m), run, ROWS, a, (m - m0) * depth + k * ROWS)
+                    k += run
+                for m in range(m0, m1, ROWS):
+                    for tap in range(tap0, tap1, width):
+                        tile(
+                            depth, a, (m - m0) * depth, panels, (tap - tap0) // width * panel, steps, base, nothing, 0,
+                            0, sums, ((chunk * groups + group) * rows + m) * taps + tap, taps, columns, 0,
+                            min(ROWS, m1 - m), min(width, tap1 - tap), scratch,
+                        )  # fmt: skip
 
 
 def _dense(weight, table):

@@ -171,15 +171,17 @@ def pack_patches(source, starts, puts, lengths, r0, r1, first, offsets, depth, p
 
 
 @kernel(allocates=False)
-def pack_pixels(source, starts, puts, lengths, runs, offsets, taps, panel):
-    """Fill a B panel the other way round: row k is an output pixel, a column a tap. One vector of rows is to spare."""
-    n = lanes(panel)
-    zero = splat(panel, 0)
+def pack_pixels(source, starts, puts, lengths, runs, offsets, taps, panels, first):
+    """Fill the B panel at panels[first] the other way round: row k is an output pixel, a column a tap. One vector of rows
+    is to spare.
+    """
+    n = lanes(panels)
+    zero = splat(panels, 0)
     for r in range(runs):
         length, at = lengths[r], starts[r]
         whole = at + length + n + offsets[taps - 1] <= source.size
         for t in range(0, length, n):
-            here = (puts[r] + t) * 2 * n
+            here = first + (puts[r] + t) * 2 * n
             for j in range(0, taps, n):
                 if whole:
                     block = square(zero)
@@ -187,11 +189,11 @@ def pack_pixels(source, starts, puts, lengths, runs, offsets, taps, panel):
                         block = tuple_setitem(block, i, load(source, at + t + offsets[min(j + i, taps - 1)]))
                     block = transpose(block)
                     for i in range(n):
-                        store(panel, here + i * 2 * n + j, block[i])
+                        store(panels, here + i * 2 * n + j, block[i])
                 else:
                     for i in range(min(n, length - t)):
                         for tap in range(j, min(taps, j + n)):
-                            panel[here + i * 2 * n + tap] = source[at + t + i + offsets[tap]]
+                            panels[here + i * 2 * n + tap] = source[at + t + i + offsets[tap]]
 
 
 @kernel(allocates=False)
