@@ -16,7 +16,7 @@ import numpy as np
 
 from minicnn.kernels import winograd
 from minicnn.kernels.gemm import ACTIVATIONS, COLUMN_PANELS, DEPTH, ROW_PANELS, ROWS, matmul, pack, tile
-from minicnn.kernels.jit import kernel, launch
+from minicnn.kernels.jit import get_num_threads, kernel, launch
 from minicnn.kernels.patches import cut, pack_patches, pack_pixels, sort_rows, sorted_size, tap_offsets
 from minicnn.kernels.simd import lanes, peek, poke
 
@@ -207,7 +207,8 @@ def _correlate(x, filters, out, base, bias, activation, *, groups, step, corner,
     blocks = -(-total // block)
     block = -(-total // (blocks * width)) * width
     blocks = -(-total // block)
-    row_blocks = max(1, min(CHUNKS // (blocks * groups), rows // (8 * ROWS)))
+    # Every part of the rows packs the pixels anew, so there are more of them only where threads would have nothing to do.
+    row_blocks = 1 if get_num_threads() == 1 else max(1, min(CHUNKS // (blocks * groups), rows // (8 * ROWS)))
     launch(
         _convolve, groups * blocks * row_blocks, x.reshape(-1), image, a, groups, rows, taps, (kh, kw), step, corner,
         dilation, out_hw, total, block, row_blocks, base, bias, activation, out.reshape(-1), out_strides,
@@ -217,9 +218,12 @@ def _correlate(x, filters, out, base, bias, activation, *, groups, step, corner,
 
 @kernel
 def _grad_weight(
-    start, stop, grad_out, x, n, image, groups, rows, taps, window, step, corner, dilation, out_hw, blocks, chunks, sums
-):
-    """Job: a block of taps of one group, over one chunk of the batch; it owns its place in ``sums``."""
+    start, stop, grad_out, x, n, image, groups, rows, parts, taps, window, step, corner, dilation, out_hw, blocks,
+    chunks, sums,
+):  # fmt: skip
+    """Job: a block of taps and a part of the output channels of one group, over one chunk of the batch; it owns its
+    place in ``sums``.
+    """
     width = 2 * lanes(sums)
     kk = window[0] * window[1]
     pixels = out_hw[0] * out_hw[1]
@@ -243,8 +247,12 @@ def _grad_weight(
     steps = np.arange(0, DEPTH * width, width)
     nothing = sums[:0]
     for job in range(start, stop):
-        chunk, group, tap0 = job // (groups * blocks), job // blocks % groups, job % blocks * block
+        chunk, group = job // (groups * blocks * parts), job // (blocks * parts) % groups
+        tap0, part = job // parts % blocks * block, job % parts
         tap1 = min(taps, tap0 + block)
+        m_start, m_stop = rows * part // parts // ROWS * ROWS, rows * (part + 1) // parts // ROWS * ROWS
+        if part + 1 == parts:
+            m_stop = rows
         begin, end = n * chunk // chunks * pixels, n * (chunk + 1) // chunks * pixels
         first = 0 if plain else group * (image[0] // groups) + tap0 // kk
         for q in range(begin, end, DEPTH):  # blocks of up to DEPTH pixels, which may belong to several images
@@ -277,8 +285,8 @@ def _grad_weight(
                     source, starts, puts, lengths, first_runs[1], offsets[tap - tap0 :], min(width, tap1 - tap), panels,
                     (tap - tap0) // width * panel,
                 )  # fmt: skip
-            for m0 in range(0, rows, ROW_PANELS * ROWS):
-                m1 = min(rows, m0 + ROW_PANELS * ROWS)
+            for m0 in range(m_start, m_stop, ROW_PANELS * ROWS):
+                m1 = min(m_stop, m0 + ROW_PANELS * ROWS)
                 k = 0
                 while k < depth:  # the pixels of one image after the other
                     b, p = (q + k) // pixels, (q + k) % pixels
@@ -434,16 +442,18 @@ def conv2d_grad_weight(grad_out, x, *, weight_shape, stride, padding, dilation, 
         if (kh, kw) == (1, 1) and stride == (1, 1) and padding == ((0, 0), (0, 0)):
             image, out_hw = (image[0], 1, image[1] * image[2]), (1, out_hw[0] * out_hw[1])
         blocks = -(-taps // (COLUMN_PANELS * 2 * lanes(x)))
-        # With few blocks of taps the batch is split too. The shapes alone decide, so that every number of threads
-        # adds the same numbers in the same order.
-        chunks = max(1, min(n, CHUNKS // (groups * blocks)))
-        parts = np.empty((chunks, c_out, taps), x.dtype)
+        # With few blocks the batch is split too. The shapes alone decide, so that every number of threads adds the
+        # same numbers in the same order.
+        row_blocks = -(-rows // (ROW_PANELS * ROWS))
+        chunks = max(1, min(n, CHUNKS // (groups * blocks * row_blocks)))
+        parts = 1 if get_num_threads() == 1 else row_blocks
+        sums = np.empty((chunks, c_out, taps), x.dtype)
         launch(
-            _grad_weight, chunks * groups * blocks, grad_out.reshape(-1), x.reshape(-1), n, image, groups, rows,
-            taps, (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, tuple(out_hw), blocks, chunks,
-            parts.reshape(-1), work=grad_out.size / c_out * rows * taps / (chunks * blocks) / 8,
+            _grad_weight, chunks * groups * blocks * parts, grad_out.reshape(-1), x.reshape(-1), n, image, groups, rows,
+            parts, taps, (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, tuple(out_hw), blocks, chunks,
+            sums.reshape(-1), work=grad_out.size / c_out * rows * taps / (chunks * blocks * parts) / 8,
         )  # fmt: skip
-        sums = parts.sum(axis=0) if chunks > 1 else parts[0]
+        sums = sums.sum(axis=0) if chunks > 1 else sums[0]
     filters = sums.reshape(c_out, x.shape[1] // groups, kh, kw)
     return filters if table is None else filters[table]
 

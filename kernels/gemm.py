@@ -40,7 +40,8 @@ from minicnn.kernels.simd import (
 
 ROWS = 6  # of a tile: 6 x 2 sums, 2 vectors of B and 1 of A fill the 16 registers of AVX2
 DEPTH = 256  # steps of k between two visits to C: a B panel of this depth stays in the first-level cache
-COLUMN_PANELS = 12  # B panels that a job packs at a time: 256 x 12 x 64 bytes stay in the second-level cache
+COLUMN_PANELS = 13  # B panels that a job packs at a time: 256 x 13 x 64 bytes stay in the second-level cache, and
+# four images of 7 x 7 pixels are 13 panels
 ROW_PANELS = 32  # A panels that a job of ``matmul`` packs at a time
 FEW_ROWS = 4  # up to so many rows of A, B is used in place: packing it would cost more than the product
 STRETCH = 4096  # columns of such a product in a job: C's stay in the first-level cache
@@ -157,6 +158,7 @@ def pack(source, at, across, along, count, depth, width, panels, panels_at):
                     block = square(zero)
                     for i in range(n):
                         block = tuple_setitem(block, i, load(source, there + min(j + i, columns - 1) * across + k))
+                        prefetch(source, there + (width + j + i) * across + k)
                     block = transpose(block)
                     for i in range(n):
                         store(panels, here + (k + i) * width + j, block[i])

@@ -187,6 +187,7 @@ def pack_pixels(source, starts, puts, lengths, runs, offsets, taps, panels, firs
                     block = square(zero)
                     for i in range(n):
                         block = tuple_setitem(block, i, load(source, at + t + offsets[min(j + i, taps - 1)]))
+                        prefetch(source, at + t + offsets[min(j + i + 2 * n, offsets.size - 1)])
                     block = transpose(block)
                     for i in range(n):
                         store(panels, here + i * 2 * n + j, block[i])
