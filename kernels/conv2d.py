@@ -12,12 +12,14 @@ input and output channels exchanged. With stride 2 the pixels of the input fall 
 columns), each of which meets only its own taps of the filter: four small convolutions, and none multiplies by zero.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from minicnn.kernels import winograd
 from minicnn.kernels.gemm import ACTIVATIONS, COLUMN_PANELS, DEPTH, ROW_PANELS, ROWS, matmul, pack, tile
 from minicnn.kernels.jit import get_num_threads, kernel, launch
-from minicnn.kernels.patches import cut, pack_patches, pack_pixels, sort_rows, sorted_size, tap_offsets
+from minicnn.kernels.patches import cut, pack_patches, pack_pixels, pack_turned, sort_rows, sorted_size, tap_offsets
 from minicnn.kernels.simd import lanes, peek, poke
 
 FEW_ROWS = 3 * ROWS  # up to so many output channels, packing panels of pixels costs more than it is worth
@@ -167,27 +169,50 @@ def pixels_in_place(image, window, step, corner, dilation, out_hw):
 
 
 @kernel
-def _pack_filters(start, stop, filters, rows, taps, most, panels):
-    """Job: a block of depth ``most`` of one group. Pack its (rows, taps) matrix as A panels."""
+def _pack_filters(start, stop, filters, rows, channels, window, met, turned, most, panels):
+    """Job: ``most`` steps of one group. Pack its filters as A panels, or, turned, those of its gradient, of whose
+    windows only the taps ``met`` count.
+    """
+    taps = channels * met.size
     padded = (rows + ROWS - 1) // ROWS * ROWS
     blocks = (taps + most - 1) // most
     for job in range(start, stop):
         group, k0 = job // blocks, job % blocks * most
-        depth = min(most, taps - k0)
-        pack(filters, group * rows * taps + k0, taps, 1, rows, depth, ROWS, panels, group * padded * taps + k0 * padded)
+        depth, to = min(most, taps - k0), group * padded * taps + k0 * padded
+        if not turned:
+            pack(filters, group * rows * taps + k0, taps, 1, rows, depth, ROWS, panels, to)
+        elif window == 1:
+            pack(filters, (group * taps + k0) * rows, 1, rows, rows, depth, ROWS, panels, to)
+        else:
+            for m in range(0, rows, ROWS):
+                at, apart = (group * channels * rows + m) * window, rows * window
+                pack_turned(filters, at, min(ROWS, rows - m), window, apart, met, k0, depth, panels, to + m * depth)
 
 
-def _correlate(x, filters, out, base, bias, activation, *, groups, step, corner, dilation, out_hw, out_strides):
-    """Write to ``out`` the correlation of x with filters (C_out, C_in / groups, KH, KW), plus ``base`` and ``bias``."""
+def _packed(filters, groups, rows, channels, window, met, turned):
+    """Return the A panels of filters of ``rows`` output and ``channels`` input channels per group."""
+    most = _most(met.size)
+    a = np.empty(groups * -(-rows // ROWS) * ROWS * channels * met.size + 2 * lanes(filters), filters.dtype)
+    launch(
+        _pack_filters, groups * -(-channels * met.size // most), filters.reshape(-1), rows, channels, window, met,
+        turned, most, a, work=rows * most / 4,
+    )  # fmt: skip
+    return a
+
+
+def _most(kk):
+    """How many steps a B panel holds at most, for a window of kk taps: whole channels where possible."""
+    return DEPTH // kk * kk if kk <= DEPTH else DEPTH
+
+
+def _correlate(
+    x, a, c_out, window, out, base, bias, activation, *, groups, step, corner, dilation, out_hw, out_strides
+):
+    """Write to ``out`` the correlation of x with c_out packed filters, plus ``base`` and ``bias``."""
     n, image = x.shape[0], x.shape[1:]
-    c_out, _, kh, kw = filters.shape
-    rows, taps = c_out // groups, filters[0].size
+    kh, kw = window
+    rows, taps = c_out // groups, image[0] // groups * kh * kw
     total, width = n * out_hw[0] * out_hw[1], 2 * lanes(x)
-    if not total:
-        return
-    most = DEPTH // (kh * kw) * kh * kw if kh * kw <= DEPTH else DEPTH
-    a = np.empty(groups * -(-rows // ROWS) * ROWS * taps + width, x.dtype)
-    launch(_pack_filters, groups * -(-taps // most), filters.reshape(-1), rows, taps, most, a, work=rows * most / 4)
     extra = ((kh - 1) * dilation[0] // step[0], (kw - 1) * dilation[1] // step[1])
     if rows <= FEW_ROWS:
         kinds = min(step[0], (kh - 1) * dilation[0] + 1) * min(step[1], (kw - 1) * dilation[1] + 1)
@@ -196,13 +221,13 @@ def _correlate(x, filters, out, base, bias, activation, *, groups, step, corner,
         parts = -(-out_hw[0] // high)
         high = -(-out_hw[0] // parts)
         launch(
-            _convolve_in_place, n * groups * parts, x.reshape(-1), image, a, groups, rows, taps, (kh, kw), step, corner,
+            _convolve_in_place, n * groups * parts, x.reshape(-1), image, a, groups, rows, taps, window, step, corner,
             dilation, out_hw, high, base, bias, activation, out.reshape(-1), out_strides,
             work=rows * taps * high * out_hw[1] / 8,
         )  # fmt: skip
         return
     # A job sorts rows of which the neighbouring job needs some too: several rows of output share that.
-    sorts = (kh, kw) != (1, 1) or step != (1, 1)
+    sorts = window != (1, 1) or step != (1, 1)
     block = max(COLUMN_PANELS * width, (2 * extra[0] + 2) * out_hw[1] if sorts else 0)
     blocks = -(-total // block)
     block = -(-total // (blocks * width)) * width
@@ -210,7 +235,7 @@ def _correlate(x, filters, out, base, bias, activation, *, groups, step, corner,
     # Every part of the rows packs the pixels anew, so there are more of them only where threads would have nothing to do.
     row_blocks = 1 if get_num_threads() == 1 else max(1, min(CHUNKS // (blocks * groups), rows // (8 * ROWS)))
     launch(
-        _convolve, groups * blocks * row_blocks, x.reshape(-1), image, a, groups, rows, taps, (kh, kw), step, corner,
+        _convolve, groups * blocks * row_blocks, x.reshape(-1), image, a, groups, rows, taps, window, step, corner,
         dilation, out_hw, total, block, row_blocks, base, bias, activation, out.reshape(-1), out_strides,
         work=rows * taps * block / row_blocks / 8,
     )  # fmt: skip
@@ -334,63 +359,28 @@ def conv2d_forward(
     shape = out_hw
     if window == (1, 1) and stride == (1, 1) and padding == ((0, 0), (0, 0)):  # rows of pixels have no ends
         x, shape = x.reshape(*x.shape[:2], 1, h_out * w_out), (1, h_out * w_out)
+    if not out.size:
+        return out
+    kk = window[0] * window[1]
+    a = _packed(filters, groups, c_out // groups, filters.shape[1], kk, np.arange(kk), False)
     _correlate(
-        x, filters, out, base, shift, ACTIVATIONS[activation], groups=groups, step=stride,
+        x, a, c_out, window, out, base, shift, ACTIVATIONS[activation], groups=groups, step=stride,
         corner=(padding[0][0], padding[1][0]), dilation=dilation, out_hw=shape,
         out_strides=(0, c_out * h_out * w_out, h_out * w_out, shape[1], 1),
     )  # fmt: skip
     return out
 
 
-@kernel
-def _turn(start, stop, filters, groups, rows, columns, window, corner, step, met, back):
-    """Job: up to 16 input channels of a group. Collect their filters of all output channels, from the last tap to the
-    first.
-
-    Of the window only ``met`` taps count, ``step`` apart, from ``corner`` on.
-    """
-    kh, kw = met
-    blocks = (columns + 15) // 16
-    for job in range(start, stop):
-        group, ic0 = job // blocks, job % blocks * 16
-        for oc in range(rows):
-            for ic in range(ic0, min(columns, ic0 + 16)):
-                here = ((group * columns + ic) * rows + oc) * kh * kw
-                there = (((group * rows + oc) * columns + ic) * window[0] + corner[0]) * window[1] + corner[1]
-                for y in range(kh):
-                    for x in range(kw):
-                        tap = there + (kh - 1 - y) * step[0] * window[1] + (kw - 1 - x) * step[1]
-                        poke(back, here + y * kw + x, peek(filters, tap))
-
-
-def _turned(filters, groups, corner, step, met):
-    """Return the filters (C_in, C_out // groups, *met) turned by 180 degrees, input and output channels exchanged."""
-    c_out, per_group, *window = filters.shape
-    back = np.empty((per_group * groups, c_out // groups, *met), filters.dtype)
-    launch(
-        _turn, groups * -(-per_group // 16), filters.reshape(-1), groups, c_out // groups, per_group, tuple(window),
-        corner, step, met, back.reshape(-1), work=back[0].size * 16,
-    )  # fmt: skip
-    return back
-
-
+@lru_cache(256)
 def _meeting(kind, kernel, stride, dilation, before):
-    """Return which taps input pixels kind, kind + stride, ... meet: (first tap, its step, how many, first output,
+    """Return which taps input pixels kind, kind + stride, ... meet, from the last to the first: (taps, first output,
     dilation).
 
     Pixel kind + i * stride and tap t meet at output place (kind + before - t * dilation) / stride + i.
     """
-    met = [t for t in range(kernel) if (kind + before - t * dilation) % stride == 0]
-    if not met:
-        return 0, 1, 0, 0, 1
+    met = [t for t in reversed(range(kernel)) if (kind + before - t * dilation) % stride == 0]
     places = [(kind + before - t * dilation) // stride for t in met]
-    return (
-        met[0],
-        met[1] - met[0] if len(met) > 1 else 1,
-        len(met),
-        places[-1],
-        places[0] - places[1] if len(met) > 1 else 1,
-    )
+    return met, places[0] if met else 0, places[1] - places[0] if len(met) > 1 else 1
 
 
 def conv2d_grad_input(grad_out, weight, *, input_shape, stride, padding, dilation, groups, table):
@@ -406,19 +396,20 @@ def conv2d_grad_input(grad_out, weight, *, input_shape, stride, padding, dilatio
     if window == (1, 1) and stride == (1, 1) and padding == ((0, 0), (0, 0)):
         grad_out, h, w = grad_out.reshape(n, c_out, 1, h * w), 1, h * w
     if n and winograd.wins(*filters.shape[:2], window, stride, dilation, groups, (h, w)):
-        back = _turned(filters, 1, (0, 0), (1, 1), (3, 3))
-        winograd.correlate(grad_out, back, grad_input, nothing, nothing, 0, (2 - padding[0][0], 2 - padding[1][0]))
+        corner = (2 - padding[0][0], 2 - padding[1][0])
+        winograd.correlate(grad_out, filters, grad_input, nothing, nothing, 0, corner, turned=True)
         return grad_input
     for ky in range(min(stride[0], h)):
-        top, step_y, kh, oy, hole_y = _meeting(ky, window[0], stride[0], dilation[0], padding[0][0])
+        met_y, oy, hole_y = _meeting(ky, window[0], stride[0], dilation[0], padding[0][0])
         for kx in range(min(stride[1], w)):
-            left, step_x, kw, ox, hole_x = _meeting(kx, window[1], stride[1], dilation[1], padding[1][0])
-            if kh * kw == 0:
+            met_x, ox, hole_x = _meeting(kx, window[1], stride[1], dilation[1], padding[1][0])
+            if not (met_y and met_x):
                 grad_input[:, :, ky :: stride[0], kx :: stride[1]] = 0
                 continue
-            back = _turned(filters, groups, (top, left), (step_y, step_x), (kh, kw))
+            met = [y * window[1] + x for y in met_y for x in met_x]
+            a = _packed(filters, groups, c_in // groups, c_out // groups, window[0] * window[1], np.array(met), True)
             _correlate(
-                grad_out, back, grad_input, nothing, nothing, 0, groups=groups, step=(1, 1),
+                grad_out, a, c_in, (len(met_y), len(met_x)), grad_input, nothing, nothing, 0, groups=groups, step=(1, 1),
                 corner=(-oy, -ox), dilation=(hole_y, hole_x),
                 out_hw=(len(range(ky, h, stride[0])), len(range(kx, w, stride[1]))),
                 out_strides=(ky * w + kx, c_in * h * w, h * w, w * stride[0], stride[1]),

@@ -17,11 +17,13 @@ panels too.
 
 from __future__ import annotations
 
+from minicnn.kernels.gemm import ROWS
 from minicnn.kernels.jit import kernel
 from minicnn.kernels.simd import even, lanes, load, prefetch, peek, poke, splat, square, store, transpose, tuple_setitem
 
 
 AHEAD = 8  # taps
+
 
 @kernel(inline=True)
 def inside(first, step, count, size):
@@ -205,3 +207,22 @@ def sorted_size(block, out_hw, channels, kinds, extra):
     h, w = out_hw
     rows = (block - 1) // w + 2 + ((block - 1) // (h * w) + 2) * extra[0]
     return channels * kinds[0] * kinds[1] * rows * (w + extra[1])
+
+
+@kernel(allocates=False)
+def pack_turned(filters, at, rows, window, apart, met, k0, depth, panel, to):
+    """Fill an A panel with the filters of a gradient: row i, step k is tap ``met[(k0 + k) % met.size]`` of output channel
+    ``(k0 + k) // met.size``, which lie ``apart`` from each other, and those of neighbouring rows ``window``.
+    """
+    c, t = k0 // met.size, k0 % met.size
+    for k in range(depth):
+        there, here = at + c * apart + peek(met, t), to + k * ROWS
+        if rows == ROWS:
+            for i in range(ROWS):
+                poke(panel, here + i, peek(filters, there + i * window))
+        else:
+            for i in range(rows):
+                poke(panel, here + i, peek(filters, there + i * window))
+        t += 1
+        if t == met.size:
+            c, t = c + 1, 0
