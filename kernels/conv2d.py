@@ -97,9 +97,9 @@ def _convolve(
                     source, starts, puts, lengths, first_runs[first_panel], first_runs[stop_panel],
                     first_panel * panel, offsets, depth, panels,
                 )  # fmt: skip
-                for m in range(m0, m1, ROWS):
-                    channel = group * rows + m
-                    for p in range(q, stop_q, width):
+                for p in range(q, stop_q, width):
+                    for m in range(m0, m1, ROWS):
+                        channel = group * rows + m
                         tile(
                             depth, a, group * padded * taps + k0 * padded + m * depth,
                             panels, (p - q) // width * panel, steps,

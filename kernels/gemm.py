@@ -82,6 +82,7 @@ def tile(
     first, last = places[places_at], places[places_at + 2 * n - 1]
     for i in range(6):
         prefetch(c, c_at + i * c_row + first)
+        prefetch(c, c_at + i * c_row + first + 2 * n - 1)
     for k in range(depth):
         row = b_at + peek(steps, k)
         b0 = load(b, row)
