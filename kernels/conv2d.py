@@ -17,14 +17,13 @@ from functools import lru_cache
 import numpy as np
 
 from minicnn.kernels import winograd
-from minicnn.kernels.gemm import ACTIVATIONS, COLUMN_PANELS, DEPTH, ROW_PANELS, ROWS, matmul, pack, tile
+from minicnn.kernels.gemm import ACTIVATIONS, CHUNKS, COLUMN_PANELS, DEPTH, ROW_PANELS, ROWS, matmul, pack, tile
 from minicnn.kernels.jit import get_num_threads, kernel, launch
 from minicnn.kernels.patches import cut, pack_patches, pack_pixels, pack_turned, sort_rows, sorted_size, tap_offsets
 from minicnn.kernels.simd import lanes, peek, poke
 
 FEW_ROWS = 3 * ROWS  # up to so many output channels, packing panels of pixels costs more than it is worth
 IN_PLACE = 32768  # numbers of sorted rows that a job takes its pixels from: they stay in the second-level cache
-CHUNKS = 8  # jobs that are made at least, if the shapes allow
 
 
 @kernel
@@ -101,7 +100,7 @@ def _convolve(
                     for m in range(m0, m1, ROWS):
                         channel = group * rows + m
                         tile(
-                            depth, a, group * padded * taps + k0 * padded + m * depth,
+                            depth, a, group * padded * taps + k0 * padded + m * depth, 1, ROWS,
                             panels, (p - q) // width * panel, steps,
                             tile_base, tile_bias, channel, tile_activation,
                             out, channel * out_strides[2], out_strides[2], places, p - q0,
@@ -153,7 +152,7 @@ def _convolve_in_place(
                 for m in range(0, rows, ROWS):
                     channel = group * rows + m
                     tile(
-                        depth, a, group * padded * taps + k0 * padded + m * depth, lines, p, steps,
+                        depth, a, group * padded * taps + k0 * padded + m * depth, 1, ROWS, lines, p, steps,
                         tile_base, tile_bias, channel, tile_activation,
                         out, out_strides[0] + b * out_strides[1] + channel * out_strides[2] + oy0 * out_strides[3],
                         out_strides[2], places, p, min(ROWS, rows - m), min(width, pixels - p), scratch,
@@ -323,7 +322,7 @@ def _grad_weight(
                 for m in range(m0, m1, ROWS):
                     for tap in range(tap0, tap1, width):
                         tile(
-                            depth, a, (m - m0) * depth, panels, (tap - tap0) // width * panel, steps, base, nothing, 0,
+                            depth, a, (m - m0) * depth, 1, ROWS, panels, (tap - tap0) // width * panel, steps, base, nothing, 0,
                             0, sums, ((chunk * groups + group) * rows + m) * taps + tap, taps, columns, 0,
                             min(ROWS, m1 - m), min(width, tap1 - tap), scratch,
                         )  # fmt: skip

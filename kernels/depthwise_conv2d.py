@@ -26,7 +26,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minicnn.kernels.conv2d import CHUNKS, conv2d_grad_bias
+from minicnn.kernels.conv2d import conv2d_grad_bias
+from minicnn.kernels.gemm import CHUNKS
 from minicnn.kernels.jit import kernel, launch
 from minicnn.kernels.patches import inside
 from minicnn.kernels.simd import (

@@ -239,7 +239,7 @@ def _winograd(
                         for m in range(m0, m1, ROWS):
                             to = ((p - t) // width * FILTERS + m - m0) * PLACES * width + place * width
                             tile(
-                                c_in, u, place * place_size + (m - m0) // ROWS * panel_size, v,
+                                c_in, u, place * place_size + (m - m0) // ROWS * panel_size, 1, ROWS, v,
                                 ((p - t0) // width * PLACES + place) * v_size, steps, nothing, nothing, 0, 0,
                                 products, to,
                                 PLACES * width, places, 0, ROWS, width, scratch,
@@ -464,7 +464,7 @@ def _winograd_grad_weight(
                 for ic in range(0, c_in, width):
                     for m in range(0, m1 - m0, ROWS):
                         tile(
-                            depth, a, m * depth, b, ic * depth, steps, base, nothing, 0, 0,
+                            depth, a, m * depth, 1, ROWS, b, ic * depth, steps, base, nothing, 0, 0,
                             sums, (place * part + m) * s_row + ic, s_row, places, 0,
                             min(ROWS, m1 - m0 - m), min(width, c_in - ic), scratch,
                         )  # fmt: skip
