@@ -97,8 +97,10 @@ def tile(
             ai = broadcast(a, a_at + i * a_row + k * a_step)
             sums = tuple_setitem(sums, 2 * i, fma(ai, b0, sums[2 * i]))
             sums = tuple_setitem(sums, 2 * i + 1, fma(ai, b1, sums[2 * i + 1]))
-    if rows == 6 and columns == 2 * n and first >= 0 and last - first == 2 * n - 1:
+    if columns == 2 * n and first >= 0 and last - first == 2 * n - 1:
         for i in range(6):
+            if i >= rows:
+                break
             for v in range(2):
                 at = c_at + i * c_row + first + v * n
                 value = sums[2 * i + v]

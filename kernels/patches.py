@@ -41,12 +41,15 @@ def _copy_every(x, at, step, t0, t1, count, lines, here):
         poke(lines, here + t, lines.dtype.type(0))
     t = t0
     vectors = (t1 - t0 + n - 1) // n * n  # the last one may reach too far: what follows is written later
-    if step <= 2 and at + (t0 + vectors) * step <= x.size:
+    if step in (1, 2, 4) and at + (t0 + vectors) * step <= x.size:
         while t < t1:
-            if step == 1:
-                store(lines, here + t, load(x, at + t))
-            else:
-                store(lines, here + t, even(load(x, at + 2 * t), load(x, at + 2 * t + n)))
+            there = at + t * step
+            vector = load(x, there)
+            if step > 1:
+                vector = even(vector, load(x, there + n))
+            if step == 4:
+                vector = even(vector, even(load(x, there + 2 * n), load(x, there + 3 * n)))
+            store(lines, here + t, vector)
             t += n
     for rest in range(t, t1):
         poke(lines, here + rest, peek(x, at + rest * step))
