@@ -133,42 +133,44 @@ def _grad_input(window, stride, corner):
 @kernel
 def _means(start, stop, x, size, rows, cols, out):
     """Each image row of a window is added to one line, a vector at a time; only that line is walked window by window."""
-    n, (h, w), (h_out, w_out) = lanes(x), size, (rows.shape[0], cols.shape[0])
+    n, (h, w), (h_out, w_out) = lanes(x), size, (rows.size // 3, cols.size // 3)
     line = np.empty(w + n, x.dtype)
     for plane in range(start, stop):
         for oy in range(h_out):
+            y0, y1 = peek(rows, 3 * oy), peek(rows, 3 * oy + 1)
             for i in range(0, w, n):
                 column = splat(x, x.dtype.type(0))
-                for y in range(rows[oy, 0], rows[oy, 1]):
-                    column = column + load_part(x, (plane * h + y) * w + i, w - i, 0)
+                for y in range(plane * h + y0, plane * h + y1):
+                    column = column + load_part(x, y * w + i, w - i, 0)
                 store(line, i, column)
             for ox in range(w_out):
                 row = x.dtype.type(0)
-                for i in range(cols[ox, 0], cols[ox, 1]):
+                for i in range(peek(cols, 3 * ox), peek(cols, 3 * ox + 1)):
                     row += peek(line, i)
-                poke(out, (plane * h_out + oy) * w_out + ox, row / x.dtype.type(rows[oy, 2] * cols[ox, 2]))
+                count = x.dtype.type(peek(rows, 3 * oy + 2) * peek(cols, 3 * ox + 2))
+                poke(out, (plane * h_out + oy) * w_out + ox, row / count)
 
 
 @kernel
-def _shares(start, stop, grad_out, rows, cols, size, turned_rows, turned_cols, grad_input):
+def _shares(start, stop, grad_out, rows, cols, size, turned, grad_input):
     """Spread each row of shares over its pixels; a row of the image then adds the rows of the windows that it is in."""
-    n, (h, w), (h_out, w_out) = lanes(grad_out), size, (rows.shape[0], cols.shape[0])
-    line, spread = np.empty(w_out, grad_out.dtype), np.empty(h_out * w + n, grad_out.dtype)
-    end = stop * h * w
+    n, (h, w), (h_out, w_out) = lanes(grad_out), size, (rows.size // 3, cols.size // 3)
+    spread, end = np.zeros(h_out * w + n, grad_out.dtype), stop * h * w
+    zero = grad_out.dtype.type(0)
     for plane in range(start, stop):
         for oy in range(h_out):
+            for i in range(oy * w, oy * w + w):
+                poke(spread, i, zero)
             for ox in range(w_out):
-                count = grad_out.dtype.type(rows[oy, 2] * cols[ox, 2])
-                poke(line, ox, peek(grad_out, (plane * h_out + oy) * w_out + ox) / count)
-            for i in range(w):
-                share = grad_out.dtype.type(0)
-                for ox in range(turned_cols[i, 0], turned_cols[i, 1]):
-                    share += peek(line, ox)
-                poke(spread, oy * w + i, share)
+                count = grad_out.dtype.type(peek(rows, 3 * oy + 2) * peek(cols, 3 * ox + 2))
+                share = peek(grad_out, (plane * h_out + oy) * w_out + ox) / count
+                for i in range(oy * w + peek(cols, 3 * ox), oy * w + peek(cols, 3 * ox + 1)):
+                    poke(spread, i, peek(spread, i) + share)
         for y in range(h):
+            oy0, oy1 = peek(turned, 2 * y), peek(turned, 2 * y + 1)
             for i in range(0, w, n):
-                share = splat(grad_out, grad_out.dtype.type(0))
-                for oy in range(turned_rows[y, 0], turned_rows[y, 1]):
+                share = splat(grad_out, zero)
+                for oy in range(oy0, oy1):
                     share = share + load(spread, oy * w + i)
                 at = (plane * h + y) * w + i
                 store_part(grad_input, at, end - at, share)
@@ -176,29 +178,25 @@ def _shares(start, stop, grad_out, rows, cols, size, turned_rows, turned_cols, g
 
 @kernel
 def _mean_of_planes(start, stop, x, length, out):
-    """One window that is the whole image: n planes at a time, whose n vectors of sums are then added up crosswise."""
+    """One window that is the whole image: two planes at a time, and the vectors of sums of n planes are added crosswise."""
     n = lanes(x)
-    sums = np.empty(n * n, x.dtype)
-    for plane0 in range(start, stop, n):
-        planes = min(n, stop - plane0)
-        for k in range(planes):
-            end = (plane0 + k + 1) * length
-            part = load_part(x, end - length % n, length % n, 0)
-            at = end - length
-            while at + n <= end:
-                long = splat(x, x.dtype.type(0))  # sums of sums: a long one would lose digits
-                for i in range(at, min(at + 64 * n, end - n + 1), n):
-                    long = long + load(x, i)
-                part = part + long
-                at += 64 * n
-            store(sums, k * n, part)
+    sums, rest = np.empty(n * n, x.dtype), length % n
+    for plane in range(start, stop, n):
+        for k in range(0, n, 2):  # beyond the last plane, that one again
+            at, other = min(plane + k, stop - 1) * length, min(plane + k + 1, stop - 1) * length
+            a = load_part(x, at + length - rest, rest, 0)
+            b = load_part(x, other + length - rest, rest, 0)
+            for i in range(0, length - rest, n):
+                a, b = a + load(x, at + i), b + load(x, other + i)
+            store(sums, k * n, a)
+            store(sums, k * n + n, b)
         count = n
         while count > 1:
             count //= 2
             for k in range(count):
                 a, b = load(sums, 2 * k * n), load(sums, (2 * k + 1) * n)
                 store(sums, k * n, even(a, b) + odd(a, b))
-        store_part(out, plane0, planes, load(sums, 0) / splat(x, x.dtype.type(length)))
+        store_part(out, plane, stop - plane, load(sums, 0) / splat(x, x.dtype.type(length)))
 
 
 @kernel
@@ -227,7 +225,7 @@ def mean_of_windows(x, rows, cols):
     if _is_whole(rows, cols, (h, w)):
         launch(_mean_of_planes, n * c, x.reshape(-1), h * w, out.reshape(-1), work=h * w / 8)
     else:
-        launch(_means, n * c, x.reshape(-1), (h, w), rows, cols, out.reshape(-1), work=h * w)
+        launch(_means, n * c, x.reshape(-1), (h, w), rows.reshape(-1), cols.reshape(-1), out.reshape(-1), work=h * w)
     return out
 
 
@@ -238,17 +236,13 @@ def spread_over_windows(grad_out, rows, cols, input_shape):
     if _is_whole(rows, cols, (h, w)):
         launch(_fill_planes, n * c, grad_out.reshape(-1), h * w, grad_input.reshape(-1), work=h * w / 8)
     else:
+        # First and one-past-last window of each row of pixels.
+        turned = np.column_stack([np.searchsorted(rows[:, edge], np.arange(h), "right") for edge in (1, 0)])
         launch(
-            _shares, n * c, grad_out.reshape(-1), rows, cols, (h, w), _turned(rows, h), _turned(cols, w),
+            _shares, n * c, grad_out.reshape(-1), rows.reshape(-1), cols.reshape(-1), (h, w), turned.reshape(-1),
             grad_input.reshape(-1), work=h * w,
         )  # fmt: skip
     return grad_input
-
-
-def _turned(windows, size):
-    """First and one-past-last window of each pixel."""
-    pixels = np.arange(size)
-    return np.column_stack([np.searchsorted(windows[:, edge], pixels, "right") for edge in (1, 0)])
 
 
 def _with_room(counts):
