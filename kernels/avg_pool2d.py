@@ -6,7 +6,7 @@ import numpy as np
 
 from minicnn.kernels.geometry import pool_window
 from minicnn.kernels.jit import kernel, launch
-from minicnn.kernels.phases import deal
+from minicnn.kernels.phases import deal, held_rows
 from minicnn.kernels.simd import (
     broadcast,
     even,
@@ -24,7 +24,6 @@ from minicnn.kernels.simd import (
     zip_low,
 )
 
-BLOCK = 4096  # pixels that a job sorts at a time: they stay in the first-level cache
 MOST_TAPS = 25  # a larger window is not spelled out tap by tap
 
 
@@ -41,8 +40,7 @@ def _forward(window, stride, corner):
         n, end = lanes(x), stop * rows.size * (cols.size - lanes(x))
         (h, w), h_out, w_out = size, rows.size, cols.size - n
         pitch = max((w + left - 1) // sx + 1, w_out + (kw - 1) // sx)
-        most = min(h_out, max(1, BLOCK // (pitch * sy * sx) - reach))
-        planes = max(1, BLOCK // (pitch * sy * sx * (h_out + reach)))
+        most, planes = held_rows(h_out, reach, pitch * sy * sx)
         apart = planes * (most + reach) * pitch + 2 * n
         zero = x.dtype.type(0)
         pixels = np.zeros(sy * sx * apart, x.dtype)
@@ -80,8 +78,7 @@ def _grad_input(window, stride, corner):
         (h, w), h_out, w_out = size, rows.size, cols.size - n
         lines = (h - 1) // sy + 1
         pitch = margin + max(w_out, (w - 1) // sx + 1 + (sx - 1 + left) // sx)
-        most = min(lines, max(1, BLOCK // pitch - back - ahead))
-        planes = max(1, BLOCK // (pitch * (lines + back + ahead)))
+        most, planes = held_rows(lines, back + ahead, pitch)
         held = back + most + ahead
         zero = grad_input.dtype.type(0)
         shares = np.zeros(planes * held * pitch + 3 * n, grad_input.dtype)
@@ -257,7 +254,9 @@ def _windows(size, out, kernel, stride, pads, count_include_pad):
 def avg_pool2d_forward(x, *, kernel, stride, padding, out_hw, count_include_pad):
     """Return the means (N, C, H_out, W_out) of x (N, C, H, W)."""
     n, c, h, w = x.shape
-    rows, cols = (_windows(x.shape[2 + a], out_hw[a], kernel[a], stride[a], padding[a], count_include_pad) for a in (0, 1))
+    rows, cols = (
+        _windows(x.shape[2 + a], out_hw[a], kernel[a], stride[a], padding[a], count_include_pad) for a in (0, 1)
+    )
     if max(stride) > 2 or kernel[0] * kernel[1] > MOST_TAPS:
         return mean_of_windows(x, rows, cols)
     out = np.empty((n, c, *out_hw), x.dtype)

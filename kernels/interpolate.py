@@ -127,7 +127,5 @@ def interpolate_grad_input(grad_out, *, input_shape, steps, mode, align_corners)
     grad_input = np.empty(input_shape, grad_out.dtype)
     tables = _tables((h, w), (h_out, w_out), steps, mode, align_corners, grad_out.dtype)
     run = _nearest_grad if mode == "nearest" else _bilinear_grad
-    launch(
-        run, n * c, grad_out.reshape(-1), (h, w), *tables, grad_input.reshape(-1), work=4 * h_out * (w_out + w)
-    )
+    launch(run, n * c, grad_out.reshape(-1), (h, w), *tables, grad_input.reshape(-1), work=4 * h_out * (w_out + w))
     return grad_input

@@ -12,6 +12,17 @@ A pool then reads whole vectors and knows of no edges.
 from minicnn.kernels.jit import kernel
 from minicnn.kernels.simd import even, lanes, load_part, odd, peek, poke, splat, store
 
+BLOCK = 4096  # numbers that are held at a time: they stay in the first-level cache
+
+
+@kernel
+def held_rows(rows, reach, pitch):
+    """Return how many of a plane's rows to hold at a time, each with ``reach`` further ones, and of how many planes.
+
+    Small planes come several at a time: what has just been stored cannot be loaded at another alignment without waiting.
+    """
+    return min(rows, max(1, BLOCK // pitch - reach)), max(1, BLOCK // (pitch * (rows + reach)))
+
 
 @kernel
 def deal(image, at, size, first, rows, step, corner, border, phases, to, pitch, apart):

@@ -355,7 +355,9 @@ def _masked(builder, name, kind, result, arguments):
     """Call LLVM's masked load or store, which never touches the memory of a lane whose mask is false."""
     function = ir.FunctionType(result, [argument.type for argument in arguments])
     suffix = f"v{kind.count}{'f32' if kind.element == ir.FloatType() else 'f64'}.p0"
-    return builder.call(cgutils.get_or_insert_function(builder.module, function, f"llvm.masked.{name}.{suffix}"), arguments)
+    return builder.call(
+        cgutils.get_or_insert_function(builder.module, function, f"llvm.masked.{name}.{suffix}"), arguments
+    )
 
 
 @intrinsic

@@ -9,8 +9,8 @@ chosen, and it alone receives the gradient. A NaN in the window is the maximum.
 import numpy as np
 
 
-def max_pool2d_forward(x, *, kernel, stride, padding, dilation, out_hw):
-    """Return the maxima and, for each, where it was found: y * W + x in its image (-1: nowhere)."""
+def max_pool2d_forward(x, *, kernel, stride, padding, dilation, out_hw, keep_index):
+    """Return the maxima and, if the index is kept, for each the number of its tap, ky * KW + kx (-1: there is none)."""
     n, c, h, w = x.shape
     (kh, kw), (h_out, w_out) = kernel, out_hw
     (top, _), (left, _) = padding
@@ -29,19 +29,22 @@ def max_pool2d_forward(x, *, kernel, stride, padding, dilation, out_hw):
                                 first = index[b, ch, oy, ox] < 0
                                 if first or value > best or (np.isnan(value) and not np.isnan(best)):
                                     out[b, ch, oy, ox] = value
-                                    index[b, ch, oy, ox] = y * w + xx
-    return out, index
+                                    index[b, ch, oy, ox] = ky * kw + kx
+    return out, index if keep_index else None
 
 
-def max_pool2d_grad_input(grad_out, index, *, input_shape):
+def max_pool2d_grad_input(grad_out, index, *, input_shape, kernel, stride, padding, dilation):
     """Give each output's gradient to the pixel that was its maximum; windows overlap, so add."""
-    n, c, _, w = input_shape
+    n, c, _, _ = input_shape
+    (top, _), (left, _) = padding
     grad_input = np.zeros(input_shape, grad_out.dtype)
     for b in range(n):
         for ch in range(c):
             for oy in range(grad_out.shape[2]):
                 for ox in range(grad_out.shape[3]):
-                    place = index[b, ch, oy, ox]
-                    if place >= 0:
-                        grad_input[b, ch, place // w, place % w] += grad_out[b, ch, oy, ox]
+                    if index[b, ch, oy, ox] >= 0:
+                        ky, kx = divmod(index[b, ch, oy, ox], kernel[1])
+                        y = oy * stride[0] + ky * dilation[0] - top
+                        xx = ox * stride[1] + kx * dilation[1] - left
+                        grad_input[b, ch, y, xx] += grad_out[b, ch, oy, ox]
     return grad_input
