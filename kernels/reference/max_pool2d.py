@@ -10,7 +10,7 @@ import numpy as np
 
 
 def max_pool2d_forward(x, *, kernel, stride, padding, dilation, out_hw, keep_index):
-    """Return the maxima and, if the index is kept, for each the number of its tap, ky * KW + kx (-1: there is none)."""
+    """Return the maxima and for each, if wanted, where it was found: y * W + x in its image (negative: nowhere)."""
     n, c, h, w = x.shape
     (kh, kw), (h_out, w_out) = kernel, out_hw
     (top, _), (left, _) = padding
@@ -29,22 +29,19 @@ def max_pool2d_forward(x, *, kernel, stride, padding, dilation, out_hw, keep_ind
                                 first = index[b, ch, oy, ox] < 0
                                 if first or value > best or (np.isnan(value) and not np.isnan(best)):
                                     out[b, ch, oy, ox] = value
-                                    index[b, ch, oy, ox] = ky * kw + kx
-    return out, index if keep_index else None
+                                    index[b, ch, oy, ox] = y * w + xx
+    return out, index if keep_index else index[:0]
 
 
-def max_pool2d_grad_input(grad_out, index, *, input_shape, kernel, stride, padding, dilation):
+def max_pool2d_grad_input(grad_out, index, *, input_shape):
     """Give each output's gradient to the pixel that was its maximum; windows overlap, so add."""
-    n, c, _, _ = input_shape
-    (top, _), (left, _) = padding
+    n, c, _, w = input_shape
     grad_input = np.zeros(input_shape, grad_out.dtype)
     for b in range(n):
         for ch in range(c):
             for oy in range(grad_out.shape[2]):
                 for ox in range(grad_out.shape[3]):
-                    if index[b, ch, oy, ox] >= 0:
-                        ky, kx = divmod(index[b, ch, oy, ox], kernel[1])
-                        y = oy * stride[0] + ky * dilation[0] - top
-                        xx = ox * stride[1] + kx * dilation[1] - left
-                        grad_input[b, ch, y, xx] += grad_out[b, ch, oy, ox]
+                    place = index[b, ch, oy, ox]
+                    if place >= 0:
+                        grad_input[b, ch, place // w, place % w] += grad_out[b, ch, oy, ox]
     return grad_input

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.autograd import Array, Tensor, record
+from minicnn.autograd import FLOATS, Array, Tensor, record
 from minicnn.errors import OptionError, ShapeError
 from minicnn.functional import check
 from minicnn.functional.check import Input
@@ -15,6 +15,7 @@ from minicnn.functional.reduction import NAMES, reduced
 from minicnn.kernels import twin
 
 _IGNORE_INDEX = -100
+_NOTHING = {dtype: np.empty((1, 0, 1), dtype) for dtype in FLOATS}
 
 
 def cross_entropy(
@@ -81,41 +82,36 @@ def cross_entropy(
         raise ShapeError(f"{op}: input must be (N, C) or (N, C, d1, ...), all but N >= 1, got shape {x.shape}")
     check.choice(op, "reduction", reduction, NAMES)
     smoothing = check.number(op, "label_smoothing", label_smoothing, 0, 1)
-    classes = x.shape[1]
-    class_weight = np.ones(classes, x.dtype)
+    class_weight = None
     if weight is not None:
         w = check.constant(op, "weight", weight)
         check.same_dtype(op, input=x, weight=w)
-        check.shape(op, "weight", w, (classes,), "(C,)")
+        check.shape(op, "weight", w, x.shape[1:2], "(C,)")
         class_weight = w.array
     ignored = check.integer(op, "ignore_index", ignore_index, -(2**31))
-    shares, divisor = _shares(op, x, target, class_weight, ignored, smoothing)
+    *shares, divisor = _shares(op, x, target, class_weight, ignored, smoothing)
 
     k = twin(op)
     shape = x.shape
     n, places = shape[0], math.prod(shape[2:])
-    shares = shares.reshape(n, classes, places)
-    losses, log_p = k.cross_entropy_forward(x.array.reshape(n, classes, places), shares)
-    out, spread = reduced(losses.reshape(n, *shape[2:]), reduction, divisor)
+    scores = x.array.reshape(n, shape[1], places)
+    losses, kept = k.cross_entropy_forward(scores, *shares)
+    out, spread_out = reduced(losses.reshape(n, *shape[2:]), reduction, divisor)
 
     def grad_input(grad_out: Array) -> Array:
-        grad_losses = spread(grad_out).reshape(n, places)
-        grad: Array = k.cross_entropy_grad_input(grad_losses, log_p, shares).reshape(shape)
+        grad_losses = spread_out(grad_out).reshape(n, places)
+        grad: Array = k.cross_entropy_grad_input(grad_losses, scores, kept).reshape(shape)
         return grad
 
     return record(op, out, (x, grad_input))
 
 
-@np.errstate(all="ignore")
 def _shares(
-    op: str, x: Tensor, target: Any, class_weight: Array, ignore_index: int, smoothing: float
-) -> tuple[Array, float]:
-    """Say how much each class counts at each place, in the input's shape; and what a mean divides by.
-
-    Class indices are probabilities of 0 and 1: from here on there is one formula.
-    """
+    op: str, x: Tensor, target: Any, class_weight: Array | None, ignore_index: int, smoothing: float
+) -> tuple[Array, Array, Array, float]:
+    """Say how much each class counts at each place, as the kernels want it; and what a mean divides by."""
     n, classes, *rest = x.shape
-    counts: Any = True
+    places = math.prod(rest)
     if isinstance(target, (Tensor, np.ndarray)) and target.dtype.kind == "f":
         t = check.constant(op, "target", target)
         if t.shape != x.shape:
@@ -126,14 +122,21 @@ def _shares(
         check.same_dtype(op, input=x, target=t)
         if ignore_index != _IGNORE_INDEX:
             raise OptionError(f"{op}: ignore_index is for class indices, got {ignore_index} with probabilities")
-        probabilities, divisor = t.array, float(n * math.prod(rest))
+        probabilities = t.array.reshape(n, classes, places)
+        with np.errstate(all="ignore"):
+            if smoothing:
+                probabilities = probabilities * (1 - smoothing) + smoothing / classes
+            if class_weight is not None:
+                probabilities = probabilities * class_weight[:, None]
+        return np.zeros((n, places), np.int64), np.zeros(classes, x.dtype), probabilities, float(n * places)
+    rule = "(N,)" if not rest else "(N, d1, ...)"
+    labels = check.labels(op, target, (n, *rest), rule, classes, ignore_index).reshape(n, places)
+    counting = labels >= 0
+    if class_weight is None:
+        class_weight, divisor = np.ones(classes, x.dtype), float(np.count_nonzero(counting))
     else:
-        rule = "(N,)" if not rest else "(N, d1, ...)"
-        labels = check.labels(op, target, (n, *rest), rule, classes, ignore_index)
-        counting = labels != ignore_index
-        probabilities = np.zeros(x.shape, x.dtype)
-        np.put_along_axis(probabilities, np.where(counting, labels, 0)[:, None], 1, axis=1)
         divisor = float(class_weight[labels[counting]].sum(dtype=np.float64))
-        counts = counting[:, None]
-    smooth = probabilities * (1 - smoothing) + smoothing / classes
-    return smooth * class_weight.reshape(classes, *(1 for _ in rest)) * counts, divisor
+    if not smoothing:
+        return labels, class_weight, _NOTHING[x.dtype], divisor
+    with np.errstate(all="ignore"):
+        return labels, class_weight * (1 - smoothing), (class_weight * (smoothing / classes))[None, :, None], divisor

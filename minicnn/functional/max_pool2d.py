@@ -65,4 +65,4 @@ def max_pool2d(
     window = {"kernel": kernel, "stride": steps, "padding": pads, "dilation": holes}
     out, index = k.max_pool2d_forward(x.array, out_hw=out_hw, keep_index=needs_grad(x), **window)
     shape = x.shape
-    return record(op, out, (x, lambda grad_out: k.max_pool2d_grad_input(grad_out, index, input_shape=shape, **window)))
+    return record(op, out, (x, lambda grad_out: k.max_pool2d_grad_input(grad_out, index, input_shape=shape)))
