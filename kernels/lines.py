@@ -106,7 +106,7 @@ def pick(line, phase, pitch, step, row, rows, planes, size, out, at, stop):
 class Plan(NamedTuple):
     """What kernels need to know of a geometry: sizes, and the taps of phase f, from ``ends[f]`` to ``ends[f + 1]``.
 
-    ``taps`` holds (offset along the line, place in the filter) of each tap in scan order, filled up to groups of nine.
+    ``taps`` holds (offset along the line, place in the filter) of each tap, and is filled up to whole groups of nine.
     """
 
     sizes: tuple
@@ -146,12 +146,12 @@ def plan(size, out_size, kernel, stride, padding, dilation, n, strip, back=False
     together = max(1, fit // (strips + reach))
     phase = (strips + reach) * pitch + n
     taps = sorted(
-        (to_y * zipped[1] + to_x, ky * kernel[1] + kx, (y * split[1] + x) * phase + down * pitch + right)
+        (to_y * zipped[1] + to_x, (y * split[1] + x) * phase + down * pitch + right, ky * kernel[1] + kx)
         for ky, (to_y, y, down) in enumerate(rows)
         for kx, (to_x, x, right) in enumerate(columns)
     )
     ends = np.searchsorted([phase_of_out for phase_of_out, _, _ in taps], np.arange(zipped[0] * zipped[1] + 1))
-    table = np.array([(offset, k) for _, k, offset in taps] + [(0, 0)] * (-len(taps) % 9)).reshape(-1)
+    table = np.array([tap for _, *tap in taps] + [(0, 0)] * (-len(taps) % 9)).reshape(-1)
     dense = kernel == (3, 3) and stride == dilation == (1, 1)
     corner, result = (top, left), (strips, width)
     sizes = (size, out_size, corner, split, zipped, reach, pitch, phase, result, band, together, dense)

@@ -41,15 +41,15 @@ def _larger(value, best):
 
 
 @kernel(allocates=False)
-def _maxima(line, at, pitch, taps, count, rows, width, out, there):
+def _maxima(line, at, pitch, offsets, rows, width, out, there):
     """Write the maxima of ``rows`` rows of windows to ``out[there]``, ``width`` of them to a row."""
     n = lanes(line)
     lowest = splat(line, line.dtype.type(-np.inf))
     for y in range(0, rows, STRIP):
         for x in range(0, width, n):
             best = (lowest, lowest, lowest, lowest)
-            for t in range(count):
-                here = at + y * pitch + x + peek(taps, 2 * t)
+            for t in range(offsets.size):
+                here = at + y * pitch + x + peek(offsets, t)
                 for j in range(STRIP):
                     value = load(line, here + j * pitch)
                     best = tuple_setitem(best, j, select(_larger(value, best[j]), value, best[j]))
@@ -58,11 +58,12 @@ def _maxima(line, at, pitch, taps, count, rows, width, out, there):
 
 
 @kernel(allocates=False)
-def _places(line, at, pitch, taps, count, row, rows, width, out, there, steps, corners, firsts, found):
+def _places(line, at, pitch, offsets, row, rows, width, out, there, steps, corners, firsts, found):
     """Do the same, and write to ``found[there]`` the places in the image where the maxima are, as bits of floats.
 
-    ``steps`` are how far the taps are from a window's corner, ``corners`` the places of the corners: the sum of a number
-    for each column of windows and one for each row. ``firsts`` are, alike, the steps to the first pixel inside the image.
+    ``steps`` are how far the taps are from a window's corner, ``corners`` the places of the corners: the sum of a
+    number for each column of windows and one for each row. ``firsts`` are, alike, the steps to the first pixel inside
+    the image.
     """
     n = lanes(line)
     lowest = splat(line, line.dtype.type(-np.inf))
@@ -74,8 +75,8 @@ def _places(line, at, pitch, taps, count, row, rows, width, out, there, steps, c
             winners = (step, step, step, step)
             for j in range(STRIP):
                 winners = tuple_setitem(winners, j, step + broadcast(firsts, width + row + y + j))
-            for t in range(count):
-                here, step = at + y * pitch + x + peek(taps, 2 * t), broadcast(steps, t)
+            for t in range(offsets.size):
+                here, step = at + y * pitch + x + peek(offsets, t), broadcast(steps, t)
                 for j in range(STRIP):
                     value = load(line, here + j * pitch)
                     wins = _larger(value, best[j])
@@ -88,7 +89,7 @@ def _places(line, at, pitch, taps, count, row, rows, width, out, there, steps, c
 
 
 @kernel
-def _forward(start, stop, x, plan, taps, steps, corners, firsts, out, index):
+def _forward(start, stop, x, plan, offsets, steps, corners, firsts, out, index):
     size, out_size, corner, split, _, reach, pitch, phase, (rows, width), band, together, _ = plan
     area, out_area, border = size[0] * size[1], out_size[0] * out_size[1], x.dtype.type(-np.inf)
     line_size, result_size = split[0] * split[1] * phase, rows * width
@@ -105,11 +106,9 @@ def _forward(start, stop, x, plan, taps, steps, corners, firsts, out, index):
             for p in range(planes):
                 at, there = p * line_size, p * result_size
                 if index.size:
-                    _places(
-                        line, at, pitch, taps, steps.size, row, rows, width, best, there, steps, corners, firsts, found
-                    )
+                    _places(line, at, pitch, offsets, row, rows, width, best, there, steps, corners, firsts, found)
                 else:
-                    _maxima(line, at, pitch, taps, steps.size, rows, width, best, there)
+                    _maxima(line, at, pitch, offsets, rows, width, best, there)
             at, end = plane * out_area, stop * out_area
             pick(best, result_size, width, (1, 1), row, band, planes, out_size, out, at, end)
             if index.size:
@@ -138,17 +137,21 @@ def _grad_input(start, stop, grad_out, index, area, out_area, grad_input):
 
 
 @lru_cache(maxsize=256)
-def _steps(size, out_size, kernel, stride, padding, dilation, room, dtype):
-    """Tabulate ``steps``, ``corners`` and ``firsts``, the latter with ``room`` for rows and columns of no use."""
+def _tables(size, out_size, kernel, stride, padding, dilation, n, integers):
+    """Plan the lines; tabulate the taps' ``offsets`` along them, then ``steps``, ``corners`` and ``firsts``."""
+    sizes, taps, _ = plan(size, out_size, kernel, stride, padding, dilation, n, STRIP)
+    pairs = taps.reshape(-1, 2)[: kernel[0] * kernel[1]]
+    offsets = pairs[np.argsort(pairs[:, 1]), 0]
+    rows, width = sizes[8]
     steps = [ky * dilation[0] * size[1] + kx * dilation[1] for ky in range(kernel[0]) for kx in range(kernel[1])]
     corners, firsts = [], []
-    for a, count, pitch in ((1, room[1], 1), (0, out_size[0] + room[0], size[1])):
+    for a, count, pitch in ((1, width, 1), (0, out_size[0] + rows, size[1])):
         for i in range(count):
             corner = i * stride[a] - padding[a][0]
             inside = [k * dilation[a] for k in range(kernel[a]) if 0 <= corner + k * dilation[a] < size[a]]
             corners.append(corner * pitch)
-            firsts.append(inside[0] * pitch if inside else np.iinfo(dtype).min // 4)  # the sum of two stays negative
-    return np.array(steps, dtype), np.array(corners, dtype), np.array(firsts, dtype)
+            firsts.append(inside[0] * pitch if inside else np.iinfo(integers).min // 4)  # the sum of two stays negative
+    return sizes, offsets, *(np.array(table, integers) for table in (steps, corners, firsts))
 
 
 def max_pool2d_forward(x, *, kernel, stride, padding, dilation, out_hw, keep_index):
@@ -157,10 +160,9 @@ def max_pool2d_forward(x, *, kernel, stride, padding, dilation, out_hw, keep_ind
     out = np.empty((n, c, *out_hw), x.dtype)
     integers = np.dtype(f"i{x.itemsize}")  # as many of them in a vector as numbers of x
     index = np.empty(out.shape if keep_index else 0, integers)
-    sizes, taps, _ = plan(tuple(hw), out_hw, kernel, stride, padding, dilation, lanes(x), STRIP)
-    steps = _steps(tuple(hw), out_hw, kernel, stride, padding, dilation, sizes[8], integers)
+    tables = _tables(tuple(hw), out_hw, kernel, stride, padding, dilation, lanes(x), integers)
     launch(
-        _forward, n * c, x.reshape(-1), sizes, taps, *steps, out.reshape(-1), index.reshape(-1).view(x.dtype),
+        _forward, n * c, x.reshape(-1), *tables, out.reshape(-1), index.reshape(-1).view(x.dtype),
         work=out_hw[0] * out_hw[1] * kernel[0] * kernel[1] / 4,
     )  # fmt: skip
     return out, index
