@@ -53,28 +53,26 @@ def _means(start, stop, x, size, rows, cols, out):
 
 
 @kernel
-def _shares(start, stop, grad_out, rows, cols, size, turned, grad_input):
+def _shares(start, stop, grad_out, rows, cols, size, above, grad_input):
     """Spread each row of shares over its pixels; a row of the image then adds the rows of the windows that it is in."""
     n, (h, w), (h_out, w_out) = lanes(grad_out), size, (rows.size // 3, cols.size // 3)
-    spread, end = np.zeros(h_out * w + n, grad_out.dtype), stop * h * w
-    zero = grad_out.dtype.type(0)
+    spread, end, zero = np.empty(h_out * w + n, grad_out.dtype), stop * h * w, grad_out.dtype.type(0)
     for plane in range(start, stop):
+        for i in range(0, h_out * w, n):
+            store(spread, i, splat(spread, zero))
         for oy in range(h_out):
-            for i in range(oy * w, oy * w + w):
-                poke(spread, i, zero)
             for ox in range(w_out):
                 count = grad_out.dtype.type(peek(rows, 3 * oy + 2) * peek(cols, 3 * ox + 2))
                 share = peek(grad_out, (plane * h_out + oy) * w_out + ox) / count
                 for i in range(oy * w + peek(cols, 3 * ox), oy * w + peek(cols, 3 * ox + 1)):
                     poke(spread, i, peek(spread, i) + share)
         for y in range(h):
-            oy0, oy1 = peek(turned, 2 * y), peek(turned, 2 * y + 1)
+            at, oy0, oy1 = (plane * h + y) * w, peek(above, 2 * y), peek(above, 2 * y + 1)
             for i in range(0, w, n):
                 share = splat(grad_out, zero)
                 for oy in range(oy0, oy1):
                     share = share + load(spread, oy * w + i)
-                at = (plane * h + y) * w + i
-                store_part(grad_input, at, end - at, share)
+                store_part(grad_input, at + i, end - at - i, share)
 
 
 @kernel
@@ -108,13 +106,21 @@ def _fill_planes(start, stop, grad_out, length, grad_input):
             store_part(grad_input, i, end - i, share)
 
 
+def axis(windows, size):
+    """Table the windows of one axis, (first, past the last, count) of each, and which windows each pixel is in."""
+    windows = np.array(windows)
+    members = [np.searchsorted(windows[:, edge], np.arange(size), "right") for edge in (1, 0)]  # first, past the last
+    return windows.reshape(-1), np.column_stack(members).reshape(-1)
+
+
 def _is_whole(rows, cols, size):
     return len(rows) == len(cols) == 3 and (rows[2], cols[2]) == size
 
 
 def mean_of_windows(x, rows, cols):
-    """Mean of every window: ``rows`` (H_out * 3) and ``cols`` (W_out * 3) hold (first, past the last, count)."""
+    """Mean of every window of two tables made by ``axis``."""
     n, c, h, w = x.shape
+    rows, cols = rows[0], cols[0]
     out = np.empty((n, c, len(rows) // 3, len(cols) // 3), x.dtype)
     if _is_whole(rows, cols, (h, w)):
         launch(_mean_of_planes, n * c, x.reshape(-1), h * w, out.reshape(-1), work=h * w / 8)
@@ -126,22 +132,19 @@ def mean_of_windows(x, rows, cols):
 def spread_over_windows(grad_out, rows, cols, input_shape):
     """Give each pixel of a window its share of the output's gradient, the transpose of the above."""
     n, c, h, w = input_shape
+    (rows, above), (cols, _) = rows, cols
     grad_input = np.empty(input_shape, grad_out.dtype)
+    grads, grad_inputs = grad_out.reshape(-1), grad_input.reshape(-1)
     if _is_whole(rows, cols, (h, w)):
-        launch(_fill_planes, n * c, grad_out.reshape(-1), h * w, grad_input.reshape(-1), work=h * w / 8)
+        launch(_fill_planes, n * c, grads, h * w, grad_inputs, work=h * w / 8)
     else:
-        # First and one-past-last window of each row of pixels.
-        turned = np.column_stack([np.searchsorted(rows[edge::3], np.arange(h), "right") for edge in (1, 0)])
-        launch(
-            _shares, n * c, grad_out.reshape(-1), rows, cols, (h, w), turned.reshape(-1), grad_input.reshape(-1),
-            work=h * w,
-        )  # fmt: skip
+        launch(_shares, n * c, grads, rows, cols, (h, w), above, grad_inputs, work=h * w)
     return grad_input
 
 
 @lru_cache(maxsize=256)
 def _windows(size, out, kernel, stride, pads, count_include_pad):
-    return np.array([pool_window(i, size, kernel, stride, pads, count_include_pad) for i in range(out)]).reshape(-1)
+    return axis([pool_window(i, size, kernel, stride, pads, count_include_pad) for i in range(out)], size)
 
 
 def _tables(hw, out_hw, kernel, stride, padding, count_include_pad):
@@ -150,11 +153,10 @@ def _tables(hw, out_hw, kernel, stride, padding, count_include_pad):
 
 def avg_pool2d_forward(x, *, kernel, stride, padding, out_hw, count_include_pad):
     """Return the means (N, C, H_out, W_out) of x (N, C, H, W)."""
-    rows, cols = _tables(x.shape[2:], out_hw, kernel, stride, padding, count_include_pad)
-    return mean_of_windows(x, rows, cols)
+    return mean_of_windows(x, *_tables(x.shape[2:], out_hw, kernel, stride, padding, count_include_pad))
 
 
 def avg_pool2d_grad_input(grad_out, *, input_shape, kernel, stride, padding, count_include_pad):
     """Give each pixel of a window its share of the output's gradient; windows overlap, so add."""
-    rows, cols = _tables(input_shape[2:], grad_out.shape[2:], kernel, stride, padding, count_include_pad)
-    return spread_over_windows(grad_out, rows, cols, input_shape)
+    tables = _tables(input_shape[2:], grad_out.shape[2:], kernel, stride, padding, count_include_pad)
+    return spread_over_windows(grad_out, *tables, input_shape)
