@@ -29,6 +29,7 @@ from minicnn.kernels.simd import (
     splat,
     store,
     store_part,
+    tuple_setitem,
 )
 
 
@@ -77,24 +78,26 @@ def _shares(start, stop, grad_out, rows, cols, size, above, grad_input):
 
 @kernel
 def _mean_of_planes(start, stop, x, length, out):
-    """Sum two planes at a time to a vector each, then the vectors of n planes crosswise to one vector of n sums."""
+    """Sum four planes at a time to a vector each, then the vectors of n planes crosswise to one vector of n sums."""
     n, rest = lanes(x), length % lanes(x)
-    sums = np.empty(n * n, x.dtype)
+    zero, ends = splat(x, x.dtype.type(0)), np.empty(max(n, 4) * n, x.dtype)
     for plane in range(start, stop, n):
-        for k in range(0, n, 2):  # beyond the last plane, that one again
-            at, other = min(plane + k, stop - 1) * length, min(plane + k + 1, stop - 1) * length
-            a, b = load_part(x, at + length - rest, rest, 0), load_part(x, other + length - rest, rest, 0)
+        for k in range(plane, plane + n, 4):  # beyond the last plane, that one again
+            sums = (zero, zero, zero, zero)
+            for j in range(4):
+                sums = tuple_setitem(sums, j, load_part(x, (min(k + j, stop - 1) + 1) * length - rest, rest, 0))
             for i in range(0, length - rest, n):
-                a, b = a + load(x, at + i), b + load(x, other + i)
-            store(sums, k * n, a)
-            store(sums, k * n + n, b)
+                for j in range(4):
+                    sums = tuple_setitem(sums, j, sums[j] + load(x, min(k + j, stop - 1) * length + i))
+            for j in range(4):
+                store(ends, (k - plane + j) * n, sums[j])
         count = n
         while count > 1:
             count //= 2
             for k in range(count):
-                a, b = load(sums, 2 * k * n), load(sums, (2 * k + 1) * n)
-                store(sums, k * n, even(a, b) + odd(a, b))
-        store_part(out, plane, stop - plane, load(sums, 0) / splat(x, x.dtype.type(length)))
+                a, b = load(ends, 2 * k * n), load(ends, (2 * k + 1) * n)
+                store(ends, k * n, even(a, b) + odd(a, b))
+        store_part(out, plane, stop - plane, load(ends, 0) / splat(x, x.dtype.type(length)))
 
 
 @kernel
@@ -114,7 +117,8 @@ def axis(windows, size):
 
 
 def _is_whole(rows, cols, size):
-    return len(rows) == len(cols) == 3 and (rows[2], cols[2]) == size
+    h, w = size
+    return len(rows) == len(cols) == 3 and (*rows, *cols) == (0, h, h, 0, w, w)
 
 
 def mean_of_windows(x, rows, cols):
