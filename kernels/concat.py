@@ -9,14 +9,18 @@ import math
 import numpy as np
 
 from minicnn.kernels.jit import kernel, launch
+from minicnn.kernels.simd import lanes, load, peek, poke, store
 
 
 @kernel
-def _copy(start, stop, source, source_at, target, target_at, length):
+def _copy(start, stop, source, source_row, source_at, target, target_row, target_at, length):
+    n = lanes(source)
     for row in range(start, stop):
-        there, here = target[row, target_at : target_at + length], source[row, source_at : source_at + length]
-        for i in range(length):
-            there[i] = here[i]
+        here, there = row * source_row + source_at, row * target_row + target_at
+        for i in range(0, length - n + 1, n):
+            store(target, there + i, load(source, here + i))
+        for i in range(length // n * n, length):
+            poke(target, there + i, peek(source, here + i))
 
 
 def concat_forward(parts, *, axis):
@@ -28,7 +32,7 @@ def concat_forward(parts, *, axis):
     at = 0
     for part in parts:
         length = math.prod(part.shape[axis:])
-        launch(_copy, rows, part.reshape(rows, length), 0, out.reshape(rows, stretch), at, length, work=length)
+        launch(_copy, rows, part.reshape(-1), length, 0, out.reshape(-1), stretch, at, length, work=length / 8)
         at += length
     return out
 
@@ -41,7 +45,7 @@ def concat_grad_input(grad_out, *, axis, start, size):
     grad_input = np.empty(shape, grad_out.dtype)
     length = size * one
     launch(
-        _copy, rows, grad_out.reshape(rows, stretch), start * one, grad_input.reshape(rows, length), 0, length,
-        work=length,
+        _copy, rows, grad_out.reshape(-1), stretch, start * one, grad_input.reshape(-1), length, 0, length,
+        work=length / 8,
     )  # fmt: skip
     return grad_input

@@ -1,35 +1,24 @@
-"""Depthwise convolution, fast. Read reference/depthwise_conv2d.py first.
+"""Depthwise convolution, fast. Read reference/depthwise_conv2d.py, then lines.py first.
 
 Nothing is summed over channels, so there is no matrix product to gain from: 9 multiplications for each pixel that
 comes from memory. What counts is to run along the pixels in whole vectors, whatever the padding, the stride and the
 width of the map are. Measured on EPYC, AVX2, one thread, float32, batch 4, against a loop over the taps outside and
 the pixels of a row inside: 10 to 14 times as fast with stride 1, 4 to 6 times with stride 2.
 
-- **Lines.** An image is first laid out as a ``line``: its rows with the zeros of the padding around them, ``pitch``
-  apart. A tap of the filter then is one number, its offset along the line, and there are no borders and no branches:
-  out[q] = sum over taps of weight[tap] * line[q + offset[tap]].
-- **Phases.** A stride of s deals the pixels out to s x s lines: row y, column x to the line (y % s, x % s). Along
-  these lines all taps step by 1 again; a tap merely knows its line. Two shuffles deal out two vectors.
-- **Back is forward with the phases on the other side.** grad_out is laid out as one line, each of the s x s phases of
-  grad_input sums over its own taps, and the phases are zipped into rows: no scatter, no product with zero.
+- **Lines** (lines.py): out[q] = sum over taps of weight[tap] * line[q + offset[tap]], without borders and branches.
 - **Dense taps.** 3 x 3 with stride 1 keeps the filter in 9 registers and 4 rows of sums in 4 more, so that a row of
   the line is loaded for three sums at once: 1.2 to 1.35 times as fast as a tap at a time. The gradient of the
   weight keeps its 9 sums in registers, and two rows share their loads: 1.1 to 1.5 times.
-- **Visits.** The lines of a visit fit into the first-level cache: a ``band`` of the rows of a large plane, or many
-  small planes ``together`` (7 x 7: 2 times as fast as one by one, 14 x 14: 1.5, 28 x 28: 1.1).
 
 Tried and gone: fetching the next visit's pixels ahead of time (0.8 to 1.2 times as fast, mostly less than 1).
 """
-
-from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
 from minicnn.kernels.conv2d import conv2d_grad_bias
 from minicnn.kernels.gemm import CHUNKS
 from minicnn.kernels.jit import kernel, launch
-from minicnn.kernels.patches import inside
+from minicnn.kernels.lines import lay, pick, plan
 from minicnn.kernels.simd import (
     broadcast,
     even,
@@ -43,64 +32,9 @@ from minicnn.kernels.simd import (
     splat,
     store,
     tuple_setitem,
-    zip_high,
-    zip_low,
 )  # fmt: skip
 
 STRIP = 7  # rows that share a tap in ``_slide``: maps of networks for 224 x 224 images are 7, 14, 28, .. high
-LINES = 6144  # numbers in the lines of a visit: 24 KB of float32 (16 KB: 0.95 times as fast, 12 KB: 0.92)
-
-
-@kernel
-def _lay(x, at, apart, planes, size, corner, step, row, rows, clear, pitch, line, phase):
-    """Deal planes of x out to lines, ``rows`` rows of each phase from row ``row`` on, with zeros around the image.
-
-    Plane p starts at ``x[at + p * apart]``; its lines are step[0] x step[1] phases of ``phase`` numbers. Rows outside
-    the image need ``clear`` only where a line held other rows before: lines are zero to begin with.
-    """
-    n = lanes(x)
-    zero = splat(x, 0)
-    h, w = size
-    first, skipped = max(corner[1], 0), max(-corner[1], 0)  # a negative corner cuts pixels off
-    count = max(0, min(w - skipped, pitch * step[1] - first))
-    whole = count // (step[1] * n) * (step[1] * n)
-    rest = count - whole
-    to_even, to_odd = first // 2 + first % 2 * phase, (first + 1) // 2 + (1 - first % 2) * phase  # of a step of 2
-    for parity in range(step[0]):
-        y = row * step[0] + parity - corner[0]
-        top, bottom = inside(y, step[0], rows, h)
-        for p in range(planes):
-            base = (p * step[0] + parity) * step[1] * phase
-            if clear:
-                for k in range(base, base + step[1] * phase, phase):
-                    for q in range(k, k + top * pitch, n):
-                        store(line, q, zero)
-                    for q in range(k + bottom * pitch, k + rows * pitch, n):
-                        store(line, q, zero)
-            here = at + p * apart + (y + top * step[0]) * w + skipped
-            there = base + top * pitch
-            # A whole vector at the end of a row puts zeros on the seam, and on what the next row writes later.
-            if step[1] == 1:
-                for _ in range(top, bottom):
-                    for i in range(0, whole, n):
-                        store(line, there + first + i, load(x, here + i))
-                    store(line, there + first + whole, load_part(x, here + whole, count % n, 0))
-                    here, there = here + step[0] * w, there + pitch
-            elif step[1] == 2:
-                for _ in range(top, bottom):
-                    for i in range(0, whole, 2 * n):
-                        a, b = load(x, here + i), load(x, here + i + n)
-                        store(line, there + to_even + i // 2, even(a, b))
-                        store(line, there + to_odd + i // 2, odd(a, b))
-                    a, b = load_part(x, here + whole, rest, 0), load_part(x, here + whole + n, rest - n, 0)
-                    store(line, there + to_even + whole // 2, even(a, b))
-                    store(line, there + to_odd + whole // 2, odd(a, b))
-                    here, there = here + step[0] * w, there + pitch
-            else:
-                for _ in range(top, bottom):
-                    for i in range(count):
-                        poke(line, there + (first + i) % step[1] * phase + (first + i) // step[1], peek(x, here + i))
-                    here, there = here + step[0] * w, there + pitch
 
 
 @kernel
@@ -169,32 +103,6 @@ def _slide(line, line_size, pitch, weight, bias, oc, i, taps, ends, planes, out,
 
 
 @kernel
-def _pick(line, phase, pitch, step, row, rows, planes, size, out, at, stop):
-    """Zip the phases of planes into ``out``, ``rows`` rows from row ``row`` on, never beyond ``out[stop - 1]``."""
-    n = lanes(out)
-    h, w = size
-    span = (w + step[1] * n - 1) // (step[1] * n) * (step[1] * n)
-    for p in range(planes):
-        here = at + (p * h + row * step[0]) * w
-        for r in range(rows):
-            for parity in range(min(step[0], h - (row + r) * step[0])):
-                there = (p * step[0] + parity) * step[1] * phase + r * pitch
-                # What a whole vector writes behind the end of a row is written again by the next row.
-                if step[1] == 1 and here + span <= stop:
-                    for i in range(0, span, n):
-                        store(out, here + i, load(line, there + i))
-                elif step[1] == 2 and here + span <= stop:
-                    for i in range(0, span, 2 * n):
-                        a, b = load(line, there + i // 2), load(line, there + phase + i // 2)
-                        store(out, here + i, zip_low(a, b))
-                        store(out, here + i + n, zip_high(a, b))
-                else:
-                    for i in range(w):
-                        poke(out, here + i, peek(line, there + i % step[1] * phase + i // step[1]))
-                here += w
-
-
-@kernel
 def _correlate(start, stop, x, weight, bias, shared, sources, plan, taps, ends, out):
     """Job: one plane of ``out``, the sum over ``sources`` planes of x, each with a filter of its own.
 
@@ -217,9 +125,9 @@ def _correlate(start, stop, x, weight, bias, shared, sources, plan, taps, ends, 
             at = plane * out_area + row * out_size[1]
             for i in range(sources):
                 source = plane // shared * sources + i
-                _lay(
+                lay(
                     x, source * area, sources * area, planes, size, corner, split, row, band + reach, band < height,
-                    pitch, line, phase,
+                    line.dtype.type(0), pitch, line, phase,
                 )  # fmt: skip
                 if direct and dense:
                     _slide_dense(
@@ -237,7 +145,7 @@ def _correlate(start, stop, x, weight, bias, shared, sources, plan, taps, ends, 
                         strips, width, result_size,
                     )  # fmt: skip
             if not direct:
-                _pick(
+                pick(
                     result, result_size, width, zipped, row, band, planes, out_size, out, plane * out_area,
                     stop * out_area,
                 )  # fmt: skip
@@ -326,9 +234,9 @@ def _grad_weight(start, stop, grad_out, x, n, shared, plan, taps, chunks, c_out,
             plane = b * c_out + oc
             for row in range(0, out_size[0], band):
                 rows = min(band, out_size[0] - row)
-                _lay(
+                lay(
                     x, plane // shared * area, area, planes, size, corner, split, row, rows + reach,
-                    band < out_size[0], pitch, line, phase,
+                    band < out_size[0], line.dtype.type(0), pitch, line, phase,
                 )  # fmt: skip
                 at = plane * out_area + row * out_size[1]
                 if dense:
@@ -348,64 +256,12 @@ def _grad_weight(start, stop, grad_out, x, n, shared, plan, taps, chunks, c_out,
         job += planes
 
 
-class Plan(NamedTuple):
-    """What kernels need to know of a geometry: sizes, and the taps of phase f, from ``ends[f]`` to ``ends[f + 1]``.
-
-    ``taps`` holds (offset along the line, place in the filter) of each tap, and is filled up to whole groups of nine.
-    """
-
-    sizes: tuple
-    taps: np.ndarray
-    ends: np.ndarray
-
-
-def _axis(kernel, stride, begin, dilation, back):
-    """Return the taps of one axis as (target phase, source phase, shift), and how far the source is shifted.
-
-    Forward, out[r] takes x[r * stride + k * dilation - begin]. Back, grad_input[r * stride + f] takes
-    grad_out[r + (f + begin - k * dilation) / stride], for the taps for which this is whole: a tap belongs to one f.
-    """
-    if not back:
-        return [(0, k * dilation % stride, k * dilation // stride) for k in range(kernel)], begin
-    phases = [(k * dilation - begin) % stride for k in range(kernel)]
-    shifts = [(f + begin - k * dilation) // stride for k, f in enumerate(phases)]
-    return [(f, 0, shift - min(shifts)) for f, shift in zip(phases, shifts, strict=True)], -min(shifts)
-
-
-@lru_cache(maxsize=256)
-def _plan(size, out_size, kernel, stride, padding, dilation, n, back=False):
-    """Plan the walk from x (``size``) to out (``out_size``), or ``back`` from grad_out to grad_input, for n lanes."""
-    rows, top = _axis(kernel[0], stride[0], padding[0][0], dilation[0], back)
-    columns, left = _axis(kernel[1], stride[1], padding[1][0], dilation[1], back)
-    split, zipped = ((1, 1), stride) if back else (stride, (1, 1))
-    height, width = -(-out_size[0] // zipped[0]), -(-out_size[1] // (zipped[1] * n)) * n  # of a phase, in whole vectors
-    reach, pitch = max(shift for _, _, shift in rows), width + max(shift for _, _, shift in columns)
-    pitch = -(-pitch // n) * n
-    fit = LINES // (pitch * stride[0] * stride[1])  # rows
-    bands = -(-height // max(fit - reach, STRIP))
-    band = -(-height // bands)
-    strips = -(-band // STRIP) * STRIP
-    together = max(1, fit // (strips + reach))
-    phase = (strips + reach) * pitch + n
-    taps = sorted(
-        (to_y * zipped[1] + to_x, (y * split[1] + x) * phase + down * pitch + right, ky * kernel[1] + kx)
-        for ky, (to_y, y, down) in enumerate(rows)
-        for kx, (to_x, x, right) in enumerate(columns)
-    )
-    ends = np.searchsorted([phase_of_out for phase_of_out, _, _ in taps], np.arange(zipped[0] * zipped[1] + 1))
-    table = np.array([tap for _, *tap in taps] + [(0, 0)] * (-len(taps) % 9)).reshape(-1)
-    dense = kernel == (3, 3) and stride == dilation == (1, 1)
-    corner, result = (top, left), (strips, width)
-    sizes = (size, out_size, corner, split, zipped, reach, pitch, phase, result, band, together, dense)
-    return Plan(sizes, table, ends)
-
-
 def depthwise_conv2d_forward(x, weight, bias, *, stride, padding, dilation, out_hw):
     """X (N, C, H, W), weight (C * m, 1, KH, KW), bias (C * m,) or None -> (N, C * m, H_out, W_out)."""
     (n, c_in), (c_out, _, kh, kw) = x.shape[:2], weight.shape
     out = np.empty((n, c_out, *out_hw), x.dtype)
     start = np.zeros(c_out, x.dtype) if bias is None else bias
-    sizes, taps, ends = _plan(x.shape[2:], tuple(out_hw), (kh, kw), stride, padding, dilation, lanes(x))
+    sizes, taps, ends = plan(x.shape[2:], tuple(out_hw), (kh, kw), stride, padding, dilation, lanes(x), STRIP)
     launch(
         _correlate, n * c_out, x.reshape(-1), weight.reshape(-1), start, c_out // c_in, 1, sizes, taps, ends,
         out.reshape(-1), work=out_hw[0] * out_hw[1] * kh * kw / 8,
@@ -417,7 +273,7 @@ def depthwise_conv2d_grad_input(grad_out, weight, *, input_shape, stride, paddin
     """grad_out (N, C * m, H_out, W_out) -> (N, C, H, W)."""
     (n, c_in, *hw), (c_out, _, kh, kw), out_hw = input_shape, weight.shape, grad_out.shape[2:]
     grad_input = np.empty(input_shape, grad_out.dtype)
-    sizes, taps, ends = _plan(out_hw, tuple(hw), (kh, kw), stride, padding, dilation, lanes(grad_out), back=True)
+    sizes, taps, ends = plan(out_hw, tuple(hw), (kh, kw), stride, padding, dilation, lanes(grad_out), STRIP, back=True)
     launch(
         _correlate, n * c_in, grad_out.reshape(-1), weight.reshape(-1), np.zeros(c_in, weight.dtype), 1, c_out // c_in,
         sizes, taps, ends, grad_input.reshape(-1), work=out_hw[0] * out_hw[1] * kh * kw / 8,
@@ -430,7 +286,7 @@ def depthwise_conv2d_grad_weight(grad_out, x, *, weight_shape, stride, padding, 
     (n, c_in), (c_out, _, kh, kw) = x.shape[:2], weight_shape
     chunks = max(1, min(n, CHUNKS // c_out))
     sums = np.empty((chunks, *weight_shape), x.dtype)
-    sizes, taps, _ = _plan(x.shape[2:], grad_out.shape[2:], (kh, kw), stride, padding, dilation, lanes(x))
+    sizes, taps, _ = plan(x.shape[2:], grad_out.shape[2:], (kh, kw), stride, padding, dilation, lanes(x), STRIP)
     launch(
         _grad_weight, chunks * c_out, grad_out.reshape(-1), x.reshape(-1), n, c_out // c_in, sizes, taps, chunks,
         c_out, kh * kw, sums.reshape(-1), work=grad_out.size / c_out / chunks * kh * kw / 8,

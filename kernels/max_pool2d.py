@@ -1,74 +1,162 @@
-"""Maximum over a sliding window, fast. Read reference/max_pool2d.py first.
+"""Maximum over a sliding window, fast. Read reference/max_pool2d.py, then lines.py first.
 
-A job is one image plane, so that overlapping windows never meet in two threads. A row of outputs is compared with one
-tap of all its windows at a time: the inner loop has no branch, and the compiler turns it into vector instructions.
-Measured on AVX2, window 3, stride 2, 112 x 112 maps: 3.2 times as fast as window by window, where random maxima
-defeat the branch predictor.
+Measured on an EPYC with AVX2, float32, one thread, batch 4, beside PyTorch 2.13: forward 5 to 14 times as fast, without
+the places of the maxima 6 to 18 times, gradient 1.4 to 2.3 times.
+
+- **Lines** (lines.py) with minus infinity around the image: neither strides nor edges slow the loop. A vector of
+  windows, STRIP rows of them at a time, walks once over the table of their taps.
+- **Places for the gradient only.** Where the maxima were found is not worked out if nobody asks.
+- **Zeros just in time.** The gradient of a plane is set to zero just before it is added to, while it is in the
+  first-level cache.
+
+Tried and gone, for the gradient: each pixel asking the windows that it is in whether they chose it, in whole vectors
+without any branch (1.2 to 5 times as long); two or four parts of a plane by turns, because a sum that has just been
+stored is slow to load (0.9 times as long on 14 x 14 with window 3, stride 1, but 1.1 to 1.2 times on large planes).
+A job is one image plane.
 """
+
+from functools import lru_cache
 
 import numpy as np
 
 from minicnn.kernels.jit import kernel, launch
-from minicnn.kernels.patches import inside
-from minicnn.kernels.simd import peek, poke
+from minicnn.kernels.lines import lay, pick, plan
+from minicnn.kernels.simd import (
+    broadcast,
+    floats,
+    lanes,
+    load,
+    peek,
+    poke,
+    select,
+    splat,
+    store,
+    tuple_setitem,
+)
+
+STRIP = 4  # rows that walk over the table of taps together
+
+
+@kernel(allocates=False)
+def _larger(value, best):
+    """Whether a value takes the place of the best so far: if it is larger, or the first that is not a number."""
+    return ~(value <= best) & (best == best)
+
+
+@kernel(allocates=False)
+def _maxima(line, at, pitch, offsets, rows, width, out, there):
+    """Write the maxima of ``rows`` rows of windows to ``out[there]``, ``width`` of them to a row."""
+    n = lanes(line)
+    lowest = splat(line, line.dtype.type(-np.inf))
+    for y in range(0, rows, STRIP):
+        for x in range(0, width, n):
+            best = (lowest, lowest, lowest, lowest)
+            for t in range(offsets.size):
+                here = at + y * pitch + x + peek(offsets, t)
+                for j in range(STRIP):
+                    value = load(line, here + j * pitch)
+                    best = tuple_setitem(best, j, select(_larger(value, best[j]), value, best[j]))
+            for j in range(STRIP):
+                store(out, there + (y + j) * width + x, best[j])
+
+
+@kernel(allocates=False)
+def _places(line, at, pitch, offsets, row, rows, width, out, there, steps, corners, firsts, found):
+    """Do the same, and write to ``found[there]`` the places in the image where the maxima are, as bits of floats.
+
+    ``steps`` are how far the taps are from a window's corner, ``corners`` the places of the corners: the sum of a
+    number for each column of windows and one for each row. ``firsts`` are, alike, the steps to the first pixel inside
+    the image.
+    """
+    n = lanes(line)
+    lowest = splat(line, line.dtype.type(-np.inf))
+    for y in range(0, rows, STRIP):
+        for x in range(0, width, n):
+            best = (lowest, lowest, lowest, lowest)
+            # A window's first pixel is its maximum until another is larger, even if it is -inf.
+            step = load(firsts, x)
+            winners = (step, step, step, step)
+            for j in range(STRIP):
+                winners = tuple_setitem(winners, j, step + broadcast(firsts, width + row + y + j))
+            for t in range(offsets.size):
+                here, step = at + y * pitch + x + peek(offsets, t), broadcast(steps, t)
+                for j in range(STRIP):
+                    value = load(line, here + j * pitch)
+                    wins = _larger(value, best[j])
+                    best = tuple_setitem(best, j, select(wins, value, best[j]))
+                    winners = tuple_setitem(winners, j, select(wins, step, winners[j]))
+            for j in range(STRIP):
+                place = load(corners, x) + broadcast(corners, width + row + y + j) + winners[j]
+                store(out, there + (y + j) * width + x, best[j])
+                store(found, there + (y + j) * width + x, floats(place))
 
 
 @kernel
-def _compare(x, at, step, t0, t1, place, best, places):
-    """Let one tap of the windows t0 .. t1 of a row compete: ``x[at + t * step]``, pixel ``place + t * step``."""
-    for t in range(t0, t1):
-        value, old, old_place = peek(x, at + t * step), peek(best, t), peek(places, t)
-        # `value != value` asks for NaN: the first one stays. A window's first pixel wins even if it is -inf.
-        wins = (value > old) | ((value != value) & (old == old)) | (old_place < 0)
-        poke(best, t, value if wins else old)
-        poke(places, t, place + t * step if wins else old_place)
+def _forward(start, stop, x, plan, offsets, steps, corners, firsts, out, index):
+    size, out_size, corner, split, _, reach, pitch, phase, (rows, width), band, together, _ = plan
+    area, out_area, border = size[0] * size[1], out_size[0] * out_size[1], x.dtype.type(-np.inf)
+    line_size, result_size = split[0] * split[1] * phase, rows * width
+    line = np.full(together * line_size, border, x.dtype)
+    best, found = np.empty(together * result_size, x.dtype), np.empty(together * result_size, x.dtype)
+    for plane in range(start, stop, together):
+        planes = min(together, stop - plane)
+        for r in range(0, out_size[0], band):
+            row = min(r, out_size[0] - band)
+            lay(
+                x, plane * area, area, planes, size, corner, split, row, band + reach, band < out_size[0], border,
+                pitch, line, phase,
+            )  # fmt: skip
+            for p in range(planes):
+                at, there = p * line_size, p * result_size
+                if index.size:
+                    _places(line, at, pitch, offsets, row, rows, width, best, there, steps, corners, firsts, found)
+                else:
+                    _maxima(line, at, pitch, offsets, rows, width, best, there)
+            at, end = plane * out_area, stop * out_area
+            pick(best, result_size, width, (1, 1), row, band, planes, out_size, out, at, end)
+            if index.size:
+                pick(found, result_size, width, (1, 1), row, band, planes, out_size, index, at, end)
 
 
 @kernel
-def _forward(start, stop, x, size, kernel, stride, corner, dilation, out, index):
-    h, w = size
-    _, h_out, w_out = out.shape
-    best, places = np.empty(w_out, out.dtype), np.empty(w_out, np.int32)
+def _grad_input(start, stop, grad_out, index, area, out_area, grad_input):
     for plane in range(start, stop):
-        for oy in range(h_out):
-            best[:] = -np.inf
-            places[:] = -1
-            for ky in range(kernel[0]):
-                y = oy * stride[0] - corner[0] + ky * dilation[0]
-                if 0 <= y < h:
-                    for kx in range(kernel[1]):
-                        first = kx * dilation[1] - corner[1]
-                        t0, t1 = inside(first, stride[1], w_out, w)
-                        at, place = (plane * h + y) * w + first, y * w + first
-                        if stride[1] == 1:  # a step known to the compiler is what it needs for vectors
-                            _compare(x, at, 1, t0, t1, place, best, places)
-                        elif stride[1] == 2:
-                            _compare(x, at, 2, t0, t1, place, best, places)
-                        else:
-                            _compare(x, at, stride[1], t0, t1, place, best, places)
-            out[plane, oy] = best
-            index[plane, oy] = places
+        first = plane * area
+        grad_input[first : first + area] = 0
+        for i in range(plane * out_area, (plane + 1) * out_area):
+            if peek(index, i) >= 0:
+                place = first + peek(index, i)
+                poke(grad_input, place, peek(grad_input, place) + peek(grad_out, i))
 
 
-@kernel
-def _grad_input(start, stop, grad_out, index, grad_input):
-    for plane in range(start, stop):
-        for i in range(grad_out.shape[1]):
-            place = index[plane, i]
-            if place >= 0:
-                grad_input[plane, place] += grad_out[plane, i]
+@lru_cache(maxsize=256)
+def _tables(size, out_size, kernel, stride, padding, dilation, n, integers):
+    """Plan the lines; tabulate the taps' ``offsets`` along them, then ``steps``, ``corners`` and ``firsts``."""
+    sizes, taps, _ = plan(size, out_size, kernel, stride, padding, dilation, n, STRIP)
+    pairs = taps.reshape(-1, 2)[: kernel[0] * kernel[1]]
+    offsets = pairs[np.argsort(pairs[:, 1]), 0]
+    rows, width = sizes[8]
+    steps = [ky * dilation[0] * size[1] + kx * dilation[1] for ky in range(kernel[0]) for kx in range(kernel[1])]
+    corners, firsts = [], []
+    for a, count, pitch in ((1, width, 1), (0, out_size[0] + rows, size[1])):
+        for i in range(count):
+            corner = i * stride[a] - padding[a][0]
+            inside = [k * dilation[a] for k in range(kernel[a]) if 0 <= corner + k * dilation[a] < size[a]]
+            corners.append(corner * pitch)
+            firsts.append(inside[0] * pitch if inside else np.iinfo(integers).min // 4)  # the sum of two stays negative
+    return sizes, offsets, *(np.array(table, integers) for table in (steps, corners, firsts))
 
 
-def max_pool2d_forward(x, *, kernel, stride, padding, dilation, out_hw):
-    """Return the maxima and, for each, where it was found: y * W + x in its image (-1: nowhere)."""
-    n, c, h, w = x.shape
+def max_pool2d_forward(x, *, kernel, stride, padding, dilation, out_hw, keep_index):
+    """Return the maxima and for each, if wanted, where it was found: y * W + x in its image (negative: nowhere)."""
+    n, c, *hw = x.shape
     out = np.empty((n, c, *out_hw), x.dtype)
-    index = np.empty((n, c, *out_hw), np.int32)
-    planes = (n * c, *out_hw)
-    corner = (padding[0][0], padding[1][0])
+    integers = np.dtype(f"i{x.itemsize}")  # as many of them in a vector as numbers of x
+    index = np.empty(out.shape if keep_index else 0, integers)
+    tables = _tables(tuple(hw), out_hw, kernel, stride, padding, dilation, lanes(x), integers)
     launch(
-        _forward, n * c, x.reshape(-1), (h, w), kernel, stride, corner, dilation, out.reshape(planes),
-        index.reshape(planes), work=out_hw[0] * out_hw[1] * kernel[0] * kernel[1] / 2,
+        _forward, n * c, x.reshape(-1), *tables, out.reshape(-1), index.reshape(-1).view(x.dtype),
+        work=out_hw[0] * out_hw[1] * kernel[0] * kernel[1] / 4,
     )  # fmt: skip
     return out, index
 
@@ -76,9 +164,9 @@ def max_pool2d_forward(x, *, kernel, stride, padding, dilation, out_hw):
 def max_pool2d_grad_input(grad_out, index, *, input_shape):
     """Give each output's gradient to the pixel that was its maximum; windows overlap, so add."""
     n, c, h, w = input_shape
-    grad_input = np.zeros(input_shape, grad_out.dtype)
-    flat = (n * c, grad_out.shape[2] * grad_out.shape[3])
+    grad_input, out_area = np.empty(input_shape, grad_out.dtype), grad_out.shape[2] * grad_out.shape[3]
     launch(
-        _grad_input, n * c, grad_out.reshape(flat), index.reshape(flat), grad_input.reshape(n * c, h * w), work=h * w
-    )
+        _grad_input, n * c, grad_out.reshape(-1), index.reshape(-1), h * w, out_area, grad_input.reshape(-1),
+        work=h * w / 8 + 2 * out_area,
+    )  # fmt: skip
     return grad_input

@@ -343,6 +343,10 @@ def transpose(typing_context, rows):
     return rows(rows), code
 
 
+def _are_integers(vector):
+    return isinstance(vector.type.element, ir.IntType)
+
+
 def _operator(function, build):
     """Let ``function`` (+, <, ...) work on two vectors, or a vector and a number; ``build`` makes the instruction."""
 
@@ -362,8 +366,8 @@ def _operator(function, build):
 _COMPARISONS = {operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=", operator.eq: "=="}
 for _function, _sign in _COMPARISONS.items():  # false where a lane is not a number
     _operator(_function, lambda builder, a, b, sign=_sign: builder.fcmp_ordered(sign, a, b))
+_operator(operator.add, lambda builder, a, b: (builder.add if _are_integers(a) else builder.fadd)(a, b))
 for _function, _name in {
-    operator.add: "fadd",
     operator.iadd: "fadd",
     operator.sub: "fsub",
     operator.isub: "fsub",

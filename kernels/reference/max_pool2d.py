@@ -9,8 +9,8 @@ chosen, and it alone receives the gradient. A NaN in the window is the maximum.
 import numpy as np
 
 
-def max_pool2d_forward(x, *, kernel, stride, padding, dilation, out_hw):
-    """Return the maxima and, for each, where it was found: y * W + x in its image (-1: nowhere)."""
+def max_pool2d_forward(x, *, kernel, stride, padding, dilation, out_hw, keep_index):
+    """Return the maxima and for each, if wanted, where it was found: y * W + x in its image (negative: nowhere)."""
     n, c, h, w = x.shape
     (kh, kw), (h_out, w_out) = kernel, out_hw
     (top, _), (left, _) = padding
@@ -30,7 +30,7 @@ def max_pool2d_forward(x, *, kernel, stride, padding, dilation, out_hw):
                                 if first or value > best or (np.isnan(value) and not np.isnan(best)):
                                     out[b, ch, oy, ox] = value
                                     index[b, ch, oy, ox] = y * w + xx
-    return out, index
+    return out, index if keep_index else index[:0]
 
 
 def max_pool2d_grad_input(grad_out, index, *, input_shape):

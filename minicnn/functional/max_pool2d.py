@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minicnn.autograd import Tensor, record
+from minicnn.autograd import Tensor, needs_grad, record
 from minicnn.functional import check
 from minicnn.functional.check import Input
 from minicnn.kernels import twin
@@ -62,6 +62,7 @@ def max_pool2d(
     kernel, steps, pads, holes, out_hw = check.pool(op, x, kernel_size, stride, padding, dilation, ceil_mode)
 
     k = twin(op)
-    out, index = k.max_pool2d_forward(x.array, kernel=kernel, stride=steps, padding=pads, dilation=holes, out_hw=out_hw)
+    window = {"kernel": kernel, "stride": steps, "padding": pads, "dilation": holes}
+    out, index = k.max_pool2d_forward(x.array, out_hw=out_hw, keep_index=needs_grad(x), **window)
     shape = x.shape
     return record(op, out, (x, lambda grad_out: k.max_pool2d_grad_input(grad_out, index, input_shape=shape)))

@@ -46,6 +46,8 @@ CASE = Case(
             Call({"input": IMAGE}, {"kernel_size": 2, "stride": 2, "padding": ((0, 1), (1, 0))}),
             [[[[5 / 4, 16 / 4], [7 / 4, 17 / 4]]]],
         ),
+        # One window as large as the image, but not on it: a column of padding and the first one of the image.
+        (Call({"input": IMAGE[..., :2]}, {"kernel_size": (3, 2), "stride": 2, "padding": ((0, 0), (1, 0))}), [[[[2]]]]),
     ],
     refused=[
         Refused(

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 import minicnn
 import minicnn.functional as F
 from cases import seeds, values, windows
-from minicnn.kernels import depthwise_conv2d as fast
 from minicnn.kernels import jit
+from minicnn.kernels import lines as layout
 from minicnn.testing import pull_back
 
 
@@ -34,16 +34,16 @@ def test_bands_and_groups_do_not_show(lines, call, threads):
     with minicnn.using_kernels("reference"):
         expected = both_ways(*call)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fast, "LINES", lines)
+        patch.setattr(layout, "LINES", lines)
         patch.setattr(jit, "WORTH_A_THREAD", 1)
-        fast._plan.cache_clear()
+        layout.plan.cache_clear()
         before = minicnn.get_num_threads()
         minicnn.set_num_threads(threads)
         try:
             got = both_ways(*call)
         finally:
             minicnn.set_num_threads(before)
-            fast._plan.cache_clear()
+            layout.plan.cache_clear()
     for array, right in zip(got, expected, strict=True):
         np.testing.assert_allclose(array, right, rtol=0, atol=1e-11 * max(1.0, np.abs(right).max(initial=0)))
 
