@@ -65,8 +65,11 @@ def constant(op: str, name: str, value: Any) -> Tensor:
 
 def labels(
     op: str, value: Any, expected: tuple[int, ...], rule: str, classes: int, ignore_index: int
-) -> Array:
-    """Accept class indices of any integer dtype in 0 .. C-1; return them as int64, ``ignore_index`` as -1."""
+) -> tuple[Array, Array | None]:
+    """Accept class indices of any integer dtype in 0 .. C-1; return them as int64.
+
+    Places that hold ``ignore_index`` become -1; the second result says which these are, None if there is none.
+    """
     given = value.array if isinstance(value, Tensor) else value
     if not isinstance(given, np.ndarray) or isinstance(given, np.ma.MaskedArray) or given.dtype.kind not in "iu":
         kind = given.dtype if isinstance(given, np.ndarray) else type(given).__name__
@@ -74,19 +77,20 @@ def labels(
     if given.shape != expected:
         raise ShapeError(f"{op}: target must have shape {rule} = {expected}, got {given.shape}")
     indices = given.astype(np.int64)
-    if 0 <= ignore_index < classes:
-        indices[indices == ignore_index] = -1
     outside = indices.view(np.uint64) >= classes  # a negative number is a huge one here: one comparison for both ends
-    if outside.any():
-        wrong = outside & (given != ignore_index)
-        if wrong.any():
-            place = tuple(int(i) for i in np.argwhere(wrong)[0])
-            raise LabelError(
-                f"{op}: target must lie in 0 .. C-1 = {classes - 1} or be ignore_index = {ignore_index}, "
-                f"got {given[place]} at position {place}"
-            )
-        indices[outside] = -1
-    return indices
+    if 0 <= ignore_index < classes:
+        outside |= indices == ignore_index
+    if not outside.any():
+        return indices, None
+    wrong = outside & (given != ignore_index)
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise LabelError(
+            f"{op}: target must lie in 0 .. C-1 = {classes - 1} or be ignore_index = {ignore_index}, "
+            f"got {given[place]} at position {place}"
+        )
+    indices[outside] = -1
+    return indices, outside
 
 
 def images(op: str, value: Any, name: str = "input") -> Tensor:
