@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
+from itertools import count, islice
 
 import numpy as np
 import torch
 
 import minicnn
+from measure import alternate
 from minicnn import data, models, train
 
 TURN = 67  # steps; 14 turns are an epoch
@@ -66,18 +69,27 @@ def main() -> None:
         for images, labels in data.Loader(training, 64, shuffle=True)
     ]
     their_step(*batches[0]), our_step(*batches[0])  # compile, warm up
-    seconds = {"minicnn": [], "torch": []}
-    for start in range(0, len(batches), TURN):
-        for name, step in (("minicnn", our_step), ("torch", their_step)):
-            begin = time.perf_counter()
-            losses = [step(*batch) for batch in batches[start : start + TURN]]
-            seconds[name].append(time.perf_counter() - begin)
-        if start % (5 * TURN) == 0:
-            print(f"step {start + TURN:4d}  {name} loss {np.mean(losses):.4f}", flush=True)
 
-    ratios = np.array(seconds["torch"]) / np.array(seconds["minicnn"])
-    for name, turns in seconds.items():
-        print(f"{name:8s} {sum(turns):6.2f} s an epoch, {1e3 * sum(turns) / len(batches):.2f} ms a step of 64")
+    def turns(name: str, step: Callable[..., float]) -> Callable[[], Callable[[], None]]:
+        """Go through the batches, some steps a turn, and say now and then how the loss does."""
+        left = iter(batches)
+        done = count()
+
+        def turn() -> None:
+            losses = [step(*batch) for batch in islice(left, TURN)]
+            if (number := next(done)) % 5 == 0:
+                print(f"step {TURN * (number + 1):4d}  {name} loss {np.mean(losses):.4f}", flush=True)
+
+        return lambda: turn
+
+    sides = {"minicnn": turns("minicnn", our_step), "torch": turns("torch", their_step)}
+    seconds = {
+        name: 1e-9 * np.array(taken)
+        for name, taken in alternate(sides, -(-len(batches) // TURN), time.perf_counter_ns).items()
+    }
+    ratios = seconds["torch"] / seconds["minicnn"]
+    for name, taken in seconds.items():
+        print(f"{name:8s} {taken.sum():6.2f} s an epoch, {1e3 * taken.sum() / len(batches):.2f} ms a step of 64")
     middle, low, high = np.median(ratios), ratios.min(), ratios.max()
     print(f"torch / minicnn: {middle:.2f} (median of {len(ratios)} turns, {low:.2f} .. {high:.2f})")
     accuracy = train.evaluate(model, data.Loader(test, 500))["accuracy"]

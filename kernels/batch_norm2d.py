@@ -1,120 +1,238 @@
 """Batch normalisation, fast. Read reference/batch_norm2d.py first.
 
-- Sums run in double precision, so that a float32 image of large values keeps its variance; as vector
-  instructions (``any_order``) they cost what the memory costs.
+Arithmetic is nearly free here, memory is not: what counts is how often an image travels through it. Measured against
+PyTorch's batch norm + ReLU on one EPYC core with AVX2, batch 4: forward 2.4 to 3.6 times as fast, gradients 1.4 to 2.7.
+
+- The statistics take one pass. The two of the textbook (mean, then squares around it) become one if every value is
+  taken relative to its channel's first, in float64. 10000 ± 1 keeps its variance to 12 digits. An outlier as the
+  very first, at most sqrt(count) standard deviations from the mean, leaves 8 digits of 400 000 values.
+- Residual and ReLU are part of the pass that normalises, and no mask is kept for the gradient: whether an output was
+  cut off follows from x again. Only after a residual was added must the output itself be asked.
+- The gradient needs two passes, for two sums must be known before the first number can be written. A group of
+  channels goes through both before the next one begins, so the second pass finds the images in the cache: 1.2 times
+  as fast. Inside a group the images are read as they lie in memory: a batch of 32 of 7 x 7 is 1.4 times as fast as
+  channel after channel.
+- The gradient's sums run in the dtype of the array over at most RUN pixels, from there on in float64: 1.2 times as
+  fast, from a cache, as float64 throughout.
 - The normalising itself runs in the dtype of the array. ``x - mean`` with the mean rounded to float32 would be
-  wrong by up to 0.0005 at x = 10000, so the mean comes in two parts: (x - high) is exact near the mean, then
-  comes low.
+  wrong by up to 0.0005 at x = 10000, so the mean comes in two parts: (x - high) is exact near the mean, and the
+  rest of the mean goes into the shift.
+- Vectors run through a plane in a loop that knows them to be whole, which alone is 1.3 times as fast; the rest of a
+  plane is one call of the same function.
 - A job is a channel where something is summed, else an image plane.
 """
 
 import numpy as np
 
 from minicnn.kernels.jit import kernel, launch
+from minicnn.kernels.simd import (
+    fma,
+    lane,
+    lanes,
+    load,
+    load_part,
+    maximum,
+    minimum,
+    select,
+    splat,
+    store,
+    store_part,
+    tuple_setitem,
+    widen,
+)
+from minicnn.kernels.simd import total as add_lanes
+
+# Where an activation cuts off, below and above. Nothing compares with NaN, so that it is no bound at all.
+_BOUNDS = {None: (np.nan, np.nan), "relu": (0.0, np.nan), "relu6": (0.0, 6.0)}
+
+RUN = 1024  # pixels: 128 terms for each lane of a vector of float32
+GROUP_BYTES = 2**20  # of x and grad_out together, between the first-level cache and what a core has of the third
 
 
-@kernel(any_order=True)
-def _statistics(start, stop, x, mean, var):
-    n, _, pixels = x.shape
-    for c in range(start, stop):
-        total = 0.0
-        for b in range(n):
-            for i in range(pixels):
-                total += x[b, c, i]
-        centre = total / (n * pixels)
-        squares = 0.0
-        for b in range(n):
-            for i in range(pixels):
-                squares += (x[b, c, i] - centre) ** 2
-        mean[c], var[c] = centre, squares / (n * pixels)
-
-
-@kernel
-def _forward(start, stop, x, high, low, scale, bias, out):
-    _, channels, pixels = x.shape
-    for plane in range(start, stop):
-        b, c = plane // channels, plane % channels
-        for i in range(pixels):
-            out[b, c, i] = ((x[b, c, i] - high[c]) - low[c]) * scale[c] + bias[c]
-
-
-@kernel(any_order=True)
-def _grad_weight_bias(start, stop, grad_out, x, mean, inv_std, grad_weight, grad_bias):
-    n, _, pixels = x.shape
-    for c in range(start, stop):
-        centre, along, total = mean[c], 0.0, 0.0
-        for b in range(n):
-            for i in range(pixels):
-                along += grad_out[b, c, i] * (x[b, c, i] - centre)
-                total += grad_out[b, c, i]
-        grad_weight[c], grad_bias[c] = along * inv_std[c], total
+@kernel(allocates=False)
+def _total(parts):
+    """Add up all lanes of a tuple of vectors."""
+    total = 0.0
+    for part in parts:
+        total += lane(add_lanes(part), 0)
+    return total
 
 
 @kernel
-def _grad_input(start, stop, grad_out, x, high, low, mean_grad, slope, scale, grad_input):
-    _, channels, pixels = x.shape
+def _statistics(start, stop, x, n, channels, pixels, mean, var):
+    width = lanes(x)
+    whole = pixels - pixels % width
+    for c in range(start, stop):
+        first = x[c * pixels]
+        sums = squares = widen(splat(x, 0))
+        for b in range(n):
+            at = (b * channels + c) * pixels
+            for i in range(at, at + whole, width):
+                sums, squares = _gather(x, i, width, first, sums, squares)
+            if whole < pixels:
+                sums, squares = _gather(x, at + whole, pixels - whole, first, sums, squares)
+        distance = _total(sums) / (n * pixels)
+        mean[c] = first + distance
+        var[c] = _total(squares) / (n * pixels) - distance * distance
+
+
+@kernel(allocates=False)
+def _gather(x, at, count, first, sums, squares):
+    """Add ``count`` values, relative to the first, to the sums."""
+    parts = widen(load_part(x, at, count, first))
+    for j in range(len(parts)):
+        away = parts[j] - first
+        sums = tuple_setitem(sums, j, sums[j] + away)
+        squares = tuple_setitem(squares, j, fma(away, away, squares[j]))
+    return sums, squares
+
+
+@kernel(allocates=False)
+def _line(x, c, mean, inv_std, weight, bias):
+    """Return high, scale, shift of channel c: ``(x - high) * scale + shift`` is the normalised x."""
+    high, scale = x.dtype.type(mean[c]), weight[c] * inv_std[c]
+    return high, scale, bias[c] - (mean[c] - high) * scale
+
+
+@kernel
+def _forward(start, stop, x, channels, pixels, mean, inv_std, weight, bias, residual, bounds, out):
+    width = lanes(x)
+    whole = pixels - pixels % width
     for plane in range(start, stop):
-        b, c = plane // channels, plane % channels
-        for i in range(pixels):
-            centred = (x[b, c, i] - high[c]) - low[c]
-            grad_input[b, c, i] = (grad_out[b, c, i] - mean_grad[c] - centred * slope[c]) * scale[c]
+        line, at = _line(x, plane % channels, mean, inv_std, weight, bias), plane * pixels
+        for i in range(at, at + whole, width):
+            _normalise(x, i, width, line, residual, bounds, out)
+        if whole < pixels:
+            _normalise(x, at + whole, pixels - whole, line, residual, bounds, out)
 
 
-# Factors of a channel that holds an infinity become NaN, as they should, and without a warning, like the loops.
-_quietly = np.errstate(all="ignore")
+@kernel(allocates=False)
+def _normalise(x, at, count, line, residual, bounds, out):
+    (high, scale, shift), (low, top) = line, bounds
+    y = fma(load_part(x, at, count, 0) - high, scale, shift)
+    if residual is not None:  # known when Numba compiles
+        y = y + load_part(residual, at, count, 0)
+    store_part(out, at, count, minimum(top, maximum(low, y)))
 
 
-def _flat(x):
-    """(N, C, H, W) -> (N, C, H * W)."""
-    return x.reshape(x.shape[0], x.shape[1], x.shape[2] * x.shape[3])
+@kernel(allocates=False)
+def _let_through(images, out, at, count, line, bounds):
+    """Return g, the part of grad_out that the activation let through, and how far x is from the mean."""
+    (grad_out, x), (high, scale, shift), (low, top) = images, line, bounds
+    away = load_part(x, at, count, high) - high
+    y = fma(away, scale, shift) if out is None else load_part(out, at, count, 0)
+    return select(y <= low, 0, select(y >= top, 0, load_part(grad_out, at, count, 0))), away
 
 
-def _two_parts(mean, dtype):
-    """Return ``mean`` as the nearest number of ``dtype`` and what is left."""
-    high = mean.astype(dtype)
-    return high, (mean - high).astype(dtype)
+@kernel(allocates=False)
+def _gather_grad(images, out, at, count, line, bounds, sums, products):
+    g, away = _let_through(images, out, at, count, line, bounds)
+    return sums + g, fma(g, away, products)
+
+
+@kernel(allocates=False)
+def _add(totals, at, vector):
+    """Add the lanes of ``vector`` to the float64 numbers from ``totals[at]`` on."""
+    parts = widen(vector)
+    for j in range(len(parts)):
+        here = at + j * lanes(totals)
+        store(totals, here, load(totals, here) + parts[j])
+
+
+@kernel(allocates=False)
+def _put_grad(images, out, at, count, line, bounds, plane, grad_input, grad_residual):
+    """Write g to grad_residual and, in training less what goes through mean and variance, times scale to grad_input."""
+    g, away = _let_through(images, out, at, count, line, bounds)
+    if grad_residual is not None:
+        store_part(grad_residual, at, count, g)
+    training, slope, level = plane
+    g = g * line[1]
+    if training:
+        g = g + fma(away, slope, level)
+    store_part(grad_input, at, count, g)
+
+
+@kernel
+def _grad(
+    start, stop, images, out, n, channels, pixels, group, mean, inv_std, weight, bias, bounds, training, with_sums,
+    grad_input, grad_weight, grad_bias, grad_residual,
+):  # fmt: skip
+    width, share = lanes(grad_input), 1 / (n * pixels)
+    whole = pixels - pixels % width
+    nothing = splat(grad_input, 0)
+    slopes, levels = np.zeros((2, group))
+    for c0 in range(start, stop, group):
+        c1 = min(c0 + group, stop)
+        if with_sums:
+            sums, products = np.zeros((2, group * width))
+            for b in range(n):
+                for c in range(c0, c1):
+                    line, at = _line(images[1], c, mean, inv_std, weight, bias), (b * channels + c) * pixels
+                    for first in range(0, pixels, RUN):
+                        s = p = nothing
+                        for i in range(at + first, at + min(first + RUN, whole), width):
+                            s, p = _gather_grad(images, out, i, width, line, bounds, s, p)
+                        if whole < pixels <= first + RUN:
+                            s, p = _gather_grad(images, out, at + whole, pixels - whole, line, bounds, s, p)
+                        _add(sums, (c - c0) * width, s)
+                        _add(products, (c - c0) * width, p)
+            for c in range(c0, c1):
+                high, scale, _ = _line(images[1], c, mean, inv_std, weight, bias)
+                mine = slice((c - c0) * width, (c - c0 + 1) * width)
+                grad_bias[c] = sums[mine].sum()
+                grad_weight[c] = (products[mine].sum() - (mean[c] - high) * grad_bias[c]) * inv_std[c]
+                slopes[c - c0] = -share * grad_weight[c] * inv_std[c] * scale
+                levels[c - c0] = -share * grad_bias[c] * scale - (mean[c] - high) * slopes[c - c0]
+        for b in range(n):
+            for c in range(c0, c1):
+                line, at = _line(images[1], c, mean, inv_std, weight, bias), (b * channels + c) * pixels
+                plane = training, slopes[c - c0], levels[c - c0]
+                for i in range(at, at + whole, width):
+                    _put_grad(images, out, i, width, line, bounds, plane, grad_input, grad_residual)
+                if whole < pixels:
+                    _put_grad(images, out, at + whole, pixels - whole, line, bounds, plane, grad_input, grad_residual)
 
 
 def batch_norm2d_statistics(x):
     """Return the mean and the (biased) variance of each channel, in double precision."""
     n, channels, h, w = x.shape
     mean, var = np.empty(channels), np.empty(channels)
-    launch(_statistics, channels, _flat(x), mean, var, work=n * h * w)
+    launch(_statistics, channels, x.reshape(-1), n, channels, h * w, mean, var, work=n * h * w)
     return mean, var
 
 
-@_quietly
-def batch_norm2d_forward(x, mean, inv_std, weight, bias):
-    """Normalise, scale, shift."""
+def batch_norm2d_forward(x, mean, inv_std, weight, bias, residual=None, *, activation=None):
+    """Normalise, scale, shift, add the residual (same shape as x), cut off."""
     n, channels, h, w = x.shape
     out = np.empty_like(x)
-    scale = (weight * inv_std).astype(x.dtype)
-    launch(_forward, n * channels, _flat(x), *_two_parts(mean, x.dtype), scale, bias, _flat(out), work=h * w)
+    launch(
+        _forward, n * channels, x.reshape(-1), channels, h * w, mean, inv_std, weight, bias, _flat(residual),
+        _BOUNDS[activation], out.reshape(-1), work=h * w,
+    )  # fmt: skip
     return out
 
 
-def batch_norm2d_grad_weight_bias(grad_out, x, mean, inv_std):
-    """Return the gradients of weight, sum of grad_out * normal, and of bias, sum of grad_out."""
-    n, channels, h, w = x.shape
-    grad_weight, grad_bias = np.empty(channels), np.empty(channels)
-    launch(
-        _grad_weight_bias, channels, _flat(grad_out), _flat(x), mean, inv_std, grad_weight, grad_bias, work=n * h * w
-    )
-    return grad_weight, grad_bias
+def batch_norm2d_grad(grad_out, x, mean, inv_std, weight, bias, out=None, *, activation=None, training=True, sums=True):
+    """Return the gradients of x, weight, bias and residual; g is the part of grad_out that the activation lets through.
 
-
-@_quietly
-def batch_norm2d_grad_input(grad_out, x, mean, inv_std, weight, grad_weight, grad_bias):
-    """Training: a pixel also moves the mean and the variance, and through them every output of its channel.
-
-    That takes from grad_out its mean (grad_bias / count) and its part along ``normal`` (grad_weight / count).
+    The residual's is g itself, bias's its sum, weight's the sum of g * normal. In training a pixel also moves the mean
+    and the variance, and through them every output of its channel: that takes from g its mean and its part along
+    ``normal``, which follow from the two sums. In inference there is nothing to take away, and without ``sums`` None
+    is returned for weight and bias. Where ``out``, the output, is not given, there is no residual: out follows from x.
     """
     n, channels, h, w = x.shape
-    grad_input = np.empty_like(x)
-    count = max(n * h * w, 1)
-    factors = (grad_bias / count, inv_std * grad_weight / count, weight * inv_std)
+    grad_input, grad_residual = np.empty_like(x), None if out is None else np.empty_like(x)
+    grad_weight, grad_bias = np.empty(channels), np.empty(channels)
+    group = min(channels, 1 + GROUP_BYTES // (2 * (x.nbytes // channels + 1)))
+    images = grad_out.reshape(-1), x.reshape(-1)
     launch(
-        _grad_input, n * channels, _flat(grad_out), _flat(x), *_two_parts(mean, x.dtype),
-        *(factor.astype(x.dtype) for factor in factors), _flat(grad_input), work=h * w,
+        _grad, channels, images, _flat(out), n, channels, h * w, group, mean, inv_std, weight, bias,
+        _BOUNDS[activation], training, sums, grad_input.reshape(-1), grad_weight, grad_bias, _flat(grad_residual),
+        work=n * h * w,
     )  # fmt: skip
-    return grad_input
+    return grad_input, grad_weight if sums else None, grad_bias if sums else None, grad_residual
+
+
+def _flat(array):
+    """Return the memory of ``array``, if there is one, as one axis."""
+    return None if array is None else array.reshape(-1)

@@ -9,15 +9,32 @@ import numpy as np
 
 from minicnn.kernels.jit import kernel, launch
 from minicnn.kernels.simd import (
-    broadcast, counting, lanes, load, load_part, select, splat, store_part, tuple_setitem,
+    broadcast,
+    counting,
+    lanes,
+    load,
+    load_part,
+    select,
+    splat,
+    store_part,
+    tuple_setitem,
 )  # fmt: skip
 from minicnn.kernels.softmax import (
-    VECTORS, copy_and_tops, one_place, path, paths, read, room, sums_of_exps, width, write,
+    VECTORS,
+    copy_and_tops,
+    one_place,
+    path,
+    paths,
+    read,
+    room,
+    sums_of_exps,
+    width,
+    write,
 )  # fmt: skip
 from minicnn.kernels.vector_math import exp_below_zero, log
 
-# What is kept of each place, in one array: its loss; the maximum of its row and the logarithm of the sum of exponentials
-# below that; the sum of its shares; its label, as a number of x's dtype, and the peak there.
+# What is kept of each place, in one array: its loss; the maximum of its row and the logarithm of the sum of
+# exponentials below that; the sum of its shares; its label, as a number of x's dtype, and the peak there.
 LOSS, TOP, LOG_SUM, WEIGHT, LABEL, PEAK = range(6)
 KINDS = 6
 

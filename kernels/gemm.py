@@ -1,6 +1,6 @@
 """The matrix product that every convolution and every linear layer comes down to.
 
-    C[i, j] += sum over k of A[i, k] * B[k, j]
+    C[i, j] = sum over k of A[i, k] * B[k, j]
 
 The fast way is always the same. A ``tile`` of C, 6 rows by 2 vectors, stays in registers while k runs; each
 step loads 2 vectors of B, broadcasts 6 numbers of A, and does 12 fused multiply-adds. To let these loads
@@ -10,7 +10,10 @@ run straight through memory, A and B are copied first (``pack``) into panels:
     B panel: 2 vectors, b[k * width + j]       width = 2 * lanes
 
 Whoever can fill a B panel has a matrix product: a matrix does it with ``pack``, a convolution with the
-patches of an image (conv2d.py). What fills the places of missing rows and columns does not matter: it is never stored.
+patches of an image (patches.py). What fills the places of missing rows and columns does not matter: it is never stored.
+
+While a tile is still in registers, its *epilogue* adds a bias and cuts at zero (and six), so that a convolution
+with bias and ReLU goes through memory once.
 """
 
 from __future__ import annotations
@@ -18,111 +21,246 @@ from __future__ import annotations
 import numpy as np
 
 from minicnn.kernels.jit import kernel, launch
-from minicnn.kernels.simd import broadcast, fma, lanes, load, splat, store, tuple_setitem
+from minicnn.kernels.simd import (
+    broadcast,
+    fma,
+    lanes,
+    load,
+    maximum,
+    minimum,
+    peek,
+    poke,
+    splat,
+    square,
+    store,
+    transpose,
+    tuple_setitem,
+)
 
 ROWS = 6  # of a tile: 6 x 2 sums, 2 vectors of B and 1 of A fill the 16 registers of AVX2
 DEPTH = 256  # steps of k between two visits to C: a B panel of this depth stays in the first-level cache
 COLUMN_PANELS = 12  # B panels that a job packs at a time: 256 x 12 x 64 bytes stay in the second-level cache
-ROW_PANELS = 16  # A panels that a job of ``matmul`` packs at a time
+ROW_PANELS = 32  # A panels that a job of ``matmul`` packs at a time
+FEW_ROWS = 4  # up to so many rows of A, B is used in place: packing it would cost more than the product
+STRETCH = 4096  # columns of such a product in a job: C's stay in the first-level cache
+ACTIVATIONS = {None: 0, "relu": 1, "relu6": 2}
 
 
-@kernel
-def tile(depth, a, a_at, b, b_at, c, c_at, c_row, rows, columns, add, scratch):
-    """Multiply an A panel (at ``a[a_at]``) by a B panel (at ``b[b_at]``) into C at ``c[c_at]``, rows ``c_row`` apart.
+@kernel(allocates=False)
+def tile(
+    depth,
+    a,
+    a_at,
+    b,
+    b_at,
+    steps,
+    base,
+    bias,
+    bias_at,
+    activation,
+    c,
+    c_at,
+    c_row,
+    places,
+    places_at,
+    rows,
+    columns,
+    scratch,
+):
+    """Multiply an A panel (at ``a[a_at]``) by a B panel (at ``b[b_at]``) into ``rows`` x ``columns`` places of C.
 
-    With ``add`` the product is added to what is in C. Only ``rows`` x ``columns`` of it are stored.
+    Row k of B starts at ``b[b_at + steps[k]]``: k * width in a packed panel, anywhere in an image that is used in
+    place. Row i, column j of the tile is ``c[c_at + i * c_row + places[places_at + j]]``, or nowhere if that place is
+    negative. Where not empty, ``base`` (laid out as C; C itself for a sum that goes on) and ``bias[bias_at + i]`` are
+    added first; ``activation`` is a value of ACTIVATIONS.
     """
     n = lanes(c)
     zero = splat(c, 0)
     sums = (zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero)
     for k in range(depth):
-        b0 = load(b, b_at + k * 2 * n)
-        b1 = load(b, b_at + k * 2 * n + n)
+        row = b_at + peek(steps, k)
+        b0 = load(b, row)
+        b1 = load(b, row + n)
         for i in range(6):
             ai = broadcast(a, a_at + k * 6 + i)
             sums = tuple_setitem(sums, 2 * i, fma(ai, b0, sums[2 * i]))
             sums = tuple_setitem(sums, 2 * i + 1, fma(ai, b1, sums[2 * i + 1]))
-    if rows == 6 and columns == 2 * n:
+    first, last = places[places_at], places[places_at + 2 * n - 1]
+    if rows == 6 and columns == 2 * n and first >= 0 and last - first == 2 * n - 1:
         for i in range(6):
             for v in range(2):
-                at = c_at + i * c_row + v * n
-                if add:
-                    store(c, at, load(c, at) + sums[2 * i + v])
-                else:
-                    store(c, at, sums[2 * i + v])
+                at = c_at + i * c_row + first + v * n
+                value = sums[2 * i + v]
+                if base.size > 0:
+                    value = value + load(base, at)
+                if bias.size > 0:
+                    value = value + broadcast(bias, bias_at + i)
+                if activation > 0:
+                    value = maximum(zero, value)
+                if activation > 1:
+                    value = minimum(splat(c, 6), value)
+                store(c, at, value)
     else:
         for i in range(6):
             for v in range(2):
                 store(scratch, (2 * i + v) * n, sums[2 * i + v])
         for i in range(rows):
             for j in range(columns):
-                if add:
-                    c[c_at + i * c_row + j] += scratch[i * 2 * n + j]
-                else:
-                    c[c_at + i * c_row + j] = scratch[i * 2 * n + j]
+                if places[places_at + j] < 0:
+                    continue
+                at = c_at + i * c_row + places[places_at + j]
+                number = scratch[i * 2 * n + j]
+                if base.size > 0:
+                    number += base[at]
+                if bias.size > 0:
+                    number += bias[bias_at + i]
+                if activation > 0 and number < 0:
+                    number = scratch.dtype.type(0)
+                if activation > 1 and number > 6:
+                    number = scratch.dtype.type(6)
+                c[at] = number
 
 
-@kernel
-def pack(source, at, across, along, count, depth, width, panel, panel_at):
-    """Fill ``count`` columns of a panel: ``panel[panel_at + k * width + j] = source[at + j * across + k * along]``.
+@kernel(allocates=False)
+def pack(source, at, across, along, count, depth, width, panels, panels_at):
+    """Fill panels of ``width`` columns, one after the other, until all ``count`` columns have their place.
 
-    The columns that are missing to a full panel may hold anything: what comes of them is never stored.
+    Column j, step k is ``source[at + j * across + k * along]`` and goes to place ``(j // width * depth + k) * width + j
+    % width``. The columns that are missing to the last panel may hold anything afterwards.
     """
+    n = lanes(panels)
+    # Vectors reach beyond the columns of a row into the rows that follow. Those are filled later; the last ones singly.
+    spare = ((width + n - 1) // n * n - 1) // width
     if across == 1:
         for k in range(depth):
-            here, there = panel_at + k * width, at + k * along
-            if count == width and width % lanes(panel) == 0:
-                for j in range(0, width, lanes(panel)):
-                    store(panel, here + j, load(source, there + j))
-            else:
-                for j in range(count):
-                    panel[here + j] = source[there + j]
-    else:
-        for j in range(count):
-            here, there = panel_at + j, at + j * across
-            for k in range(depth):
-                panel[here + k * width] = source[there + k * along]
+            for j in range(0, count, width):
+                here, there = panels_at + j * depth + k * width, at + k * along + j
+                room = width % n == 0 or (k + spare < depth and there + width + n <= source.size)
+                if j + width <= count and room:
+                    for i in range(0, width, n):
+                        store(panels, here + i, load(source, there + i))
+                else:
+                    for i in range(min(width, count - j)):
+                        poke(panels, here + i, peek(source, there + i))
+        return
+    zero = splat(panels, 0)
+    for first in range(0, count, width):
+        here, there, columns = panels_at + first * depth, at + first * across, min(width, count - first)
+        k = 0
+        if along == 1:  # squares of vectors, transposed in registers
+            while k + n + spare <= depth:
+                # A vector may reach beyond the row; the last group goes first, so that the others set that right.
+                for j in range((width - 1) // n * n, -1, -n):
+                    block = square(zero)
+                    for i in range(n):
+                        block = tuple_setitem(block, i, load(source, there + min(j + i, columns - 1) * across + k))
+                    block = transpose(block)
+                    for i in range(n):
+                        store(panels, here + (k + i) * width + j, block[i])
+                k += n
+        for j in range(columns):
+            for rest in range(k, depth):
+                poke(panels, here + rest * width + j, peek(source, there + j * across + rest * along))
 
 
 @kernel
-def _matmul(start, stop, a, a_row, a_k, b, b_k, b_column, m, k, n, column_blocks, c):
+def _matmul(start, stop, a, a_row, a_k, b, b_k, b_column, m, k, n, column_blocks, begun, c):
+    """Job: a block of C. ``begun`` tells that C holds numbers already, to which the product is added."""
     width = 2 * lanes(c)
-    a_panels = np.zeros(ROW_PANELS * ROWS * DEPTH, c.dtype)
-    b_panel = np.zeros(width * DEPTH, c.dtype)
+    a_panels = np.empty(ROW_PANELS * ROWS * DEPTH + lanes(c), c.dtype)
+    b_panels = np.empty(COLUMN_PANELS * width * DEPTH + lanes(c), c.dtype)
     scratch = np.empty(ROWS * width, c.dtype)
+    places = np.arange(width)
+    steps = np.arange(0, DEPTH * width, width)
+    nothing = c[:0]
     for job in range(start, stop):
         i0 = job // column_blocks * (ROW_PANELS * ROWS)
         j0 = job % column_blocks * (COLUMN_PANELS * width)
         i1, j1 = min(m, i0 + ROW_PANELS * ROWS), min(n, j0 + COLUMN_PANELS * width)
         for k0 in range(0, k, DEPTH):
-            dk = min(DEPTH, k - k0)
-            for i in range(i0, i1, ROWS):
-                rows = min(ROWS, m - i)
-                pack(a, i * a_row + k0 * a_k, a_row, a_k, rows, dk, ROWS, a_panels, (i - i0) * dk)
+            depth = min(DEPTH, k - k0)
+            base = c if begun or k0 > 0 else nothing
+            pack(a, i0 * a_row + k0 * a_k, a_row, a_k, i1 - i0, depth, ROWS, a_panels, 0)
+            pack(b, k0 * b_k + j0 * b_column, b_column, b_k, j1 - j0, depth, width, b_panels, 0)
             for j in range(j0, j1, width):
-                columns = min(width, n - j)
-                pack(b, k0 * b_k + j * b_column, b_column, b_k, columns, dk, width, b_panel, 0)
                 for i in range(i0, i1, ROWS):
-                    rows = min(ROWS, m - i)
-                    tile(dk, a_panels, (i - i0) * dk, b_panel, 0, c, i * n + j, n, rows, columns, True, scratch)
+                    tile(
+                        depth, a_panels, (i - i0) * depth, b_panels, (j - j0) * depth, steps, base, nothing, 0, 0,
+                        c, i * n + j, n, places, 0, min(ROWS, m - i), min(width, n - j), scratch,
+                    )  # fmt: skip
+
+
+@kernel
+def _dots(start, stop, a, b, m, k, n, c):
+    """Job: column j of C, when every column of B lies in one piece: C[i, j] += A[i] . B[j], 4 vectors at a time."""
+    v = lanes(c)
+    four = np.empty(4 * v, c.dtype)
+    for j in range(start, stop):
+        for i in range(m):
+            zero = splat(c, 0)
+            s0, s1, s2, s3 = zero, zero, zero, zero
+            x, y, t = i * k, j * k, 0
+            while t + 4 * v <= k:
+                s0 = fma(load(a, x + t), load(b, y + t), s0)
+                s1 = fma(load(a, x + t + v), load(b, y + t + v), s1)
+                s2 = fma(load(a, x + t + 2 * v), load(b, y + t + 2 * v), s2)
+                s3 = fma(load(a, x + t + 3 * v), load(b, y + t + 3 * v), s3)
+                t += 4 * v
+            store(four, 0, (s0 + s1) + (s2 + s3))
+            total = four[:v].sum()
+            for rest in range(t, k):
+                total += peek(a, x + rest) * peek(b, y + rest)
+            c[i * n + j] += total
+
+
+@kernel
+def _weighted_rows(start, stop, a, b, m, k, n, c):
+    """Job: STRETCH columns of C, when every row of B lies in one piece: C[i] += A[i, k] * B[k], 8 rows at a time."""
+    v = lanes(c)
+    for job in range(start, stop):
+        j0, j1 = job * STRETCH, min(n, (job + 1) * STRETCH)
+        for k0 in range(0, k, 8):
+            for i in range(m):
+                x, j = i * k + k0, j0
+                if k0 + 8 <= k:
+                    while j + v <= j1:
+                        total = load(c, i * n + j)
+                        for s in range(8):
+                            total = fma(broadcast(a, x + s), load(b, (k0 + s) * n + j), total)
+                        store(c, i * n + j, total)
+                        j += v
+                for rest in range(j, j1):
+                    for s in range(min(8, k - k0)):
+                        c[i * n + rest] += peek(a, x + s) * peek(b, (k0 + s) * n + rest)
 
 
 def matmul(a, b, start=None):
     """Return ``a @ b`` for matrices (m, k) and (k, n), plus ``start`` (broadcast to (m, n)) if given.
 
-    Transposed views are welcome: only strides matter, nothing is copied but the panels.
+    Transposed views are welcome: only strides matter, nothing is copied but the panels. A few rows (a batch of one) are
+    limited by reading b, once: they take it as it lies.
     """
     (m, k), n = a.shape, b.shape[1]
-    c = np.zeros((m, n), a.dtype)
-    if start is not None:
-        c += start
+    few = m <= FEW_ROWS and a.flags.c_contiguous
+    begun = few or start is not None or k == 0
+    c = np.empty((m, n), a.dtype)
+    if begun:
+        c[...] = 0 if start is None else start
+    if few and b.flags.f_contiguous:
+        launch(_dots, n, a.reshape(-1), flat(b), m, k, n, c.reshape(-1), work=m * k / 4)
+        return c
+    if few:
+        launch(
+            _weighted_rows, -(-n // STRETCH), a.reshape(-1), flat(b), m, k, n, c.reshape(-1), work=m * k * STRETCH / 4
+        )
+        return c
     size = a.itemsize
     a_row, a_k = a.strides[0] // size, a.strides[1] // size
     b_k, b_column = b.strides[0] // size, b.strides[1] // size
     width = 2 * lanes(c)
     row_blocks, column_blocks = -(-m // (ROW_PANELS * ROWS)), -(-n // (COLUMN_PANELS * width))
     launch(
-        _matmul, row_blocks * column_blocks, flat(a), a_row, a_k, flat(b), b_k, b_column, m, k, n, column_blocks,
+        _matmul, row_blocks * column_blocks, flat(a), a_row, a_k, flat(b), b_k, b_column, m, k, n, column_blocks, begun,
         c.reshape(-1), work=2 * k * min(m, ROW_PANELS * ROWS) * min(n, COLUMN_PANELS * width) / 8,
     )  # fmt: skip
     return c

@@ -1,10 +1,12 @@
 """Another resolution, fast. Read reference/interpolate.py first.
 
-- Pixels and weights are tabled once per axis.
+- Pixels and weights are tabled once per axis, and the tables kept: in Python they take longer than a small image.
 - Bilinear blends two rows of the image first (contiguous, hence SIMD), then walks the blended row once;
   the gradient goes the same way back. A weight of 0 is not multiplied by: 0 * infinity is not 0.
 - A job is one image plane.
 """
+
+from functools import lru_cache
 
 import numpy as np
 
@@ -67,10 +69,12 @@ def _bilinear_grad(start, stop, grad_out, rows, row_weights, cols, col_weights, 
                     grad_input[plane, y, i] += weight * blend[i]
 
 
+@lru_cache(256)
 def _nearest_table(size, out, step):
     return np.fromiter((nearest_source(i, size, step) for i in range(out)), np.int64)
 
 
+@lru_cache(256)
 def _linear_tables(size, out, step, align_corners, dtype):
     """Pixels (out, 2) and weights (out, 2)."""
     taps = [linear_source(i, size, step, align_corners) for i in range(out)]

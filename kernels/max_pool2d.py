@@ -8,8 +8,8 @@ defeat the branch predictor.
 
 import numpy as np
 
-from minicnn.kernels.conv2d import inside
 from minicnn.kernels.jit import kernel, launch
+from minicnn.kernels.patches import inside
 from minicnn.kernels.simd import peek, poke
 
 

@@ -4,6 +4,8 @@ Which pixel a place repeats is tabled once per axis; a row is then a contiguous 
 between two short borders. A job is one image plane.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from minicnn.kernels.geometry import pad_source
@@ -46,6 +48,7 @@ def _grad_input(start, stop, grad_out, rows, cols, left, grad_input):
                     grad_input[plane, y, cols[ox]] += grad_out[plane, oy, ox]
 
 
+@lru_cache(256)
 def _sources(size, pads, mode):
     return np.fromiter((pad_source(i, size, mode) for i in range(-pads[0], size + pads[1])), np.int64)
 

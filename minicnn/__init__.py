@@ -18,6 +18,7 @@ from minicnn.autograd import no_grad as no_grad
 from minicnn.kernels import using_kernels as using_kernels
 from minicnn.kernels.jit import get_num_threads as get_num_threads
 from minicnn.kernels.jit import set_num_threads as set_num_threads
+from minicnn.kernels.winograd import set_winograd as set_winograd
 from minicnn.random import manual_seed as manual_seed
 
 if TYPE_CHECKING:

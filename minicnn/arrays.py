@@ -1,8 +1,9 @@
-"""What a Tensor asks of the array that it is given, and the fingerprint by which it knows it again."""
+"""What a Tensor asks of the array that it is given, and how it notices that others write to it."""
 
 from __future__ import annotations
 
 import zlib
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -27,3 +28,21 @@ def real_numbers(op: str, name: str, value: Any) -> NDArray[Any]:
 def crc(array: NDArray[Any]) -> int:
     """Return a number that changes with the contents."""
     return zlib.crc32(array.reshape(-1).view(np.uint8).data)
+
+
+class Block:
+    """What is known of one block of memory, shared by all tensors that look at it."""
+
+    __slots__ = ("array", "changes", "checksum")
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self.array: NDArray[Any] | None = None  # the memory itself, once it was changed or handed out
+        self.checksum: int | None = None  # of the contents at the moment of handing out
+
+
+def has_own_memory(array: NDArray[Any]) -> bool:
+    """Whether the memory is the array's alone: it is no view, or a view of all of an array that nobody else holds."""
+    if array.base is None:
+        return True
+    return array.base.nbytes == array.nbytes and getrefcount(array.base) <= 2  # the view, and the count's own argument

@@ -12,7 +12,7 @@ How it works, in the order of this file:
    as soon as it was visited.
 
 A saved array that is changed in place before ``backward()`` would give a wrong gradient without a word.
-Every memory block therefore has a ``_Block`` that counts the changes made through minicnn. Once the raw
+Every memory block therefore has a ``Block`` (arrays.py) that counts the changes made through minicnn. Once the raw
 array was handed out (``tensor.data``), anybody may write to it unseen, so from then on the block is also
 compared by checksum. A tensor whose ``.data`` nobody asked for costs nothing.
 
@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from minicnn.arrays import crc, real_numbers
+from minicnn.arrays import Block, crc, has_own_memory, real_numbers
 from minicnn.errors import DTypeError, GraphError, OptionError, OutOfRangeError, ShapeError
 
 Array = NDArray[Any]
@@ -76,17 +76,6 @@ def no_grad() -> Iterator[None]:
 def is_recording() -> bool:
     """Whether ops on tensors that need a gradient are recorded (not inside ``no_grad``)."""
     return _recording.get()
-
-
-class _Block:
-    """What is known of one block of memory, shared by all tensors that look at it."""
-
-    __slots__ = ("changes", "checksum", "handed_out")
-
-    def __init__(self) -> None:
-        self.changes = 0
-        self.handed_out = False
-        self.checksum = 0  # of the contents at the moment of handing out
 
 
 class Tensor:
@@ -132,9 +121,9 @@ class Tensor:
             with np.errstate(over="ignore"):
                 values = values.astype(np.float32)
         native = values.dtype.newbyteorder("=")
-        self._set(np.array(values, dtype=native, order="C", subok=False), bool(requires_grad), _Block())
+        self._set(np.array(values, dtype=native, order="C", subok=False), bool(requires_grad), Block())
 
-    def _set(self, array: Array, requires_grad: bool, block: _Block) -> None:
+    def _set(self, array: Array, requires_grad: bool, block: Block) -> None:
         if requires_grad and array.dtype not in FLOATS:
             raise DTypeError(f"Tensor: only float32 and float64 can have a gradient, got {array.dtype}")
         self.array, self.requires_grad, self._block = array, requires_grad, block
@@ -142,10 +131,12 @@ class Tensor:
         self.retains_grad = False
 
     @staticmethod
-    def wrap(array: Array, block: _Block | None = None) -> Tensor:
+    def wrap(array: Array, block: Block | None = None) -> Tensor:
         """Return a tensor on this very array (C-contiguous, native), without a copy: for ops' results."""
         tensor = Tensor.__new__(Tensor)
-        tensor._set(array, False, block or _Block())
+        tensor.array, tensor._block = array, block or Block()
+        tensor.node = tensor.grad = None
+        tensor.requires_grad = tensor.retains_grad = False
         return tensor
 
     # ------------------------------------------------------------------------------- looking at it
@@ -157,9 +148,8 @@ class Tensor:
         ``backward()`` refuses to use a saved array that was changed after it was saved.
         """
         block = self._block
-        if not block.handed_out:
-            block.checksum = crc(self.array)
-            block.handed_out = True
+        if block.checksum is None:
+            block.array, block.checksum = self.array, crc(self.array)
         return self.array
 
     @data.setter
@@ -171,7 +161,7 @@ class Tensor:
             raise ShapeError(f"data: the new array must have shape {self.shape}, got {given.shape}")
         # A new array, a new block: what a graph has saved stays as it is.
         with np.errstate(all="ignore"):
-            self.array, self._block = np.array(given, dtype=self.dtype, order="C", subok=False), _Block()
+            self.array, self._block = np.array(given, dtype=self.dtype, order="C", subok=False), Block()
 
     @contextmanager
     def changing(self) -> Iterator[Array]:
@@ -179,6 +169,7 @@ class Tensor:
         try:
             yield self.array
         finally:
+            self._block.array = self.array
             self._block.changes += 1
 
     def numpy(self) -> Array:
@@ -401,57 +392,60 @@ class Tensor:
         return OPERATORS["transpose"](self)
 
 
-def _saved_by(pairs: list[tuple[Tensor, Gradient]]) -> dict[int, Array]:
-    """Find the arrays that gradient functions keep alive: closed over, in a tuple, or by a function that they call."""
-    saved: dict[int, Array] = {}
-    looked_at: list[Any] = [gradient for _, gradient in pairs]
-    for what in looked_at:  # grows meanwhile
-        if isinstance(what, np.ndarray):
-            saved[id(what)] = what
-        elif isinstance(what, FunctionType):
-            looked_at += [cell.cell_contents for cell in what.__closure__ or ()]
-        elif isinstance(what, (tuple, list)):
-            looked_at += what
-    return saved
-
-
 class Node:
-    """One recorded op: its name, its pairs of (input, gradient function), and what these saved."""
+    """One recorded op: its name, its pairs of (input, gradient function), and the memory that must not change."""
 
-    __slots__ = ("age", "name", "pairs", "saved", "shape", "watched")
+    __slots__ = ("age", "name", "pairs", "shape", "watched")
 
     _ages = count()  # one call of next() is atomic: two threads never make nodes of the same age
 
-    def __init__(
-        self, name: str, out: Tensor, inputs: tuple[Tensor, ...], pairs: list[tuple[Tensor, Gradient]]
-    ) -> None:
+    def __init__(self, name: str, out: Tensor, inputs: list[Tensor], pairs: list[tuple[Tensor, Gradient]]) -> None:
         self.age = next(Node._ages)
-        self.name, self.shape = name, out.shape
+        self.name, self.shape = name, out.array.shape
         self.pairs: list[tuple[Tensor, Gradient]] | None = pairs
-        saved = _saved_by(pairs)
-        self.saved = list(saved.values())
-        self.watched = [
-            (tensor.array, block := tensor._block, block.changes, crc(tensor.array) if block.handed_out else None)
-            for tensor in (*inputs, out)
-            if id(tensor.array) in saved or any(np.may_share_memory(tensor.array, array) for array in self.saved)
-        ]
+        blocks = [tensor._block for tensor in (*inputs, out)]
+        self.watched = [(b, b.changes, None if b.checksum is None else self._checksum(b)) for b in blocks]
+
+    @property
+    def saved(self) -> list[Array]:
+        """The arrays that gradient functions keep alive: closed over, in a tuple, or by a function that they call."""
+        saved: dict[int, Array] = {}
+        looked_at: list[Any] = [gradient for _, gradient in self.pairs or ()]
+        for what in looked_at:  # grows meanwhile
+            if isinstance(what, np.ndarray):
+                saved[id(what)] = what
+            elif isinstance(what, FunctionType):
+                looked_at += [cell.cell_contents for cell in what.__closure__ or ()]
+            elif isinstance(what, (tuple, list)):
+                looked_at += what
+        return list(saved.values())
+
+    def _checksum(self, block: Block) -> int | None:
+        """Fingerprint what is in a block now, if an array on it was saved."""
+        memory = block.array
+        if memory is None or not any(np.may_share_memory(memory, array) for array in self.saved):
+            return None
+        return crc(memory)
 
     def verify(self) -> None:
         """Raise GraphError if an input or output that was saved is not what it was then."""
-        for array, block, changes, checksum in self.watched:
-            before = block.checksum if checksum is None else checksum
-            if block.changes != changes or (block.handed_out and crc(array) != before):
+        for block, changes, before in self.watched:
+            if block.changes == changes and block.checksum is None:
+                continue  # nobody has changed it, nobody could unseen
+            now = self._checksum(block)
+            if now is not None and (block.changes != changes or now != (block.checksum if before is None else before)):
+                shape = None if block.array is None else block.array.shape
                 raise GraphError(
-                    f"backward: an array of shape {array.shape} that {self.name} saved for its gradient was "
-                    "changed in place afterwards; change a copy, or change it after backward()"
+                    f"backward: an array of shape {shape} that {self.name} saved for its gradient was changed in "
+                    "place afterwards; change a copy, or change it after backward()"
                 )
 
     def free(self) -> None:
         """Forget the gradient functions and, with them, every saved array."""
-        self.pairs, self.saved, self.watched = None, [], []
+        self.pairs, self.watched = None, []
 
 
-def record(name: str, out: Array, *pairs: tuple[Tensor, Gradient], block: _Block | None = None) -> Tensor:
+def record(name: str, out: Array, *pairs: tuple[Tensor, Gradient], block: Block | None = None) -> Tensor:
     """Wrap an op's result and note how gradients flow back through it.
 
     Parameters
@@ -481,7 +475,7 @@ def record(name: str, out: Array, *pairs: tuple[Tensor, Gradient], block: _Block
         needed = [pair for pair in pairs if pair[0].requires_grad]
         if needed:
             tensor.requires_grad = True
-            tensor.node = Node(name, tensor, tuple(pair[0] for pair in pairs), needed)
+            tensor.node = Node(name, tensor, [pair[0] for pair in pairs], needed)
     return tensor
 
 
@@ -523,14 +517,14 @@ def _walk_back(root: Tensor, seed: Array) -> None:
             )
         node.verify()
         for tensor, gradient in node.pairs:
-            flow = np.asarray(gradient(grad_out), order="C")
-            if flow.shape != tensor.shape or flow.dtype != tensor.dtype:
+            flow, values = np.asarray(gradient(grad_out), order="C"), tensor.array
+            if flow.shape != values.shape or flow.dtype != values.dtype:
                 raise GraphError(
-                    f"backward: the gradient that {node.name} gives to an input must be {tensor.dtype} of shape "
-                    f"{tensor.shape}, got {flow.dtype} of shape {flow.shape}"
+                    f"backward: the gradient that {node.name} gives to an input must be {values.dtype} of shape "
+                    f"{values.shape}, got {flow.dtype} of shape {flow.shape}"
                 )
             # A leaf keeps what arrives; it must not share memory with what still flows elsewhere.
-            if tensor.node is None and (flow is grad_out or flow.base is not None):
+            if tensor.node is None and (flow is grad_out or not has_own_memory(flow)):
                 flow = flow.copy()
             arrive(tensor, flow)
         if node in keepers:

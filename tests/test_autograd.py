@@ -364,6 +364,30 @@ def test_leaf_gradients_share_memory_with_nothing():
     assert seed.tolist() == [1.0, 1.0]
 
 
+def test_only_what_others_hold_too_is_copied_for_a_leaf():
+    places = []
+
+    def address(array):
+        places.append(array.__array_interface__["data"][0])
+        return array
+
+    kept = np.ones(2)
+    ways = {
+        "new": lambda grad_out: address(grad_out * 1.0),
+        "a view of what is new": lambda grad_out: address((grad_out * 1.0).reshape(1, 2)).reshape(2),
+        "a part of what is new": lambda grad_out: address(np.ones(9)[:2]),
+        "held": lambda grad_out: address(kept.reshape(1, 2)).reshape(2),
+        "grad_out itself": lambda grad_out: address(grad_out),
+    }
+    copied = {}
+    for name, gradient in ways.items():
+        x = leaf(1.0, 2.0)
+        record("op", x.array * 1.0, (x, gradient)).backward(np.ones(2))
+        assert grad(x) == [1.0, 1.0]
+        copied[name] = x.grad.array.__array_interface__["data"][0] != places.pop()
+    assert list(copied.values()) == [False, False, True, True, True]
+
+
 def test_one_array_that_reaches_several_tensors_is_copied_for_each():
     a, b, c, d = leaves = [leaf(1.0, 2.0) for _ in range(4)]
     ((a + b) + (c.flatten() + d.reshape(2, 1).flatten())).backward(np.ones(2))

@@ -39,7 +39,7 @@ ROOMS = {
 # What `pip install 'minicnn[all]'` adds: imported by the function that needs it, never at the top of a file.
 EXTRAS = {"PIL", "sklearn", "tqdm", "matplotlib", "safetensors", "h5py", "pooch"}
 # Files of kernels/ that are not an op, so that they have no textbook twin.
-NOT_OPS = {"__init__", "jit", "geometry", "simd", "gemm"}
+NOT_OPS = {"__init__", "jit", "geometry", "simd", "gemm", "patches", "winograd", "vector_math"}
 # Files of models/ that are not an architecture, so that those may import them.
 NOT_MODELS = {"__init__", "architecture"}
 LONGEST = 550  # lines: what is read in one sitting

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -361,3 +362,200 @@ def test_an_exception_in_any_range_arrives_after_all_ranges_ended(threads, faili
     with pytest.raises(MemoryError, match=f"in range {failing}"):
         jit.launch(work, 3, work=1e9)
     assert sorted(ended) == [i for i in range(3) if i != failing]
+
+
+@jit.kernel
+def _running_sums(start, stop, x, out):
+    for job in range(start, stop):
+        total = 0.0
+        for value in x:
+            total += value * job
+            out[job] += total
+
+
+def test_compiled_kernels_run_from_several_python_threads_at_once(threads):
+    threads(3)
+    x = np.random.default_rng(0).standard_normal(200)
+    expected = np.zeros(64)
+    _running_sums(0, 64, x, expected)
+    wrong = []
+
+    def many(pause):
+        for _ in range(100):
+            out = np.zeros(64)
+            jit.launch(_running_sums, 64, x, out, work=1e6)
+            wrong.extend(np.flatnonzero(out != expected))
+            time.sleep(pause)  # so that helpers are met awake and asleep
+
+    callers = [threading.Thread(target=many, args=(pause,)) for pause in (0, 0, 1e-4, 2e-3)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(timeout=60)
+        assert not caller.is_alive()
+    assert not wrong
+
+
+def test_a_caller_does_not_wait_for_a_helper_that_is_busy_elsewhere(threads):
+    threads(2)
+    helper_is_in, may_leave = threading.Event(), threading.Event()
+    names = []
+
+    def held(start, stop):
+        if threading.current_thread() is not other:
+            helper_is_in.set()
+        may_leave.wait(timeout=60)
+
+    other = threading.Thread(target=lambda: jit.launch(held, 2, work=1e9))
+    other.start()
+    try:
+        assert helper_is_in.wait(timeout=60)
+        jit.launch(lambda start, stop: names.append(threading.current_thread().name), 8, work=1e9)
+        assert len(names) > 1
+        assert set(names) == {threading.current_thread().name}
+    finally:
+        may_leave.set()
+        other.join()
+
+
+def test_a_kernel_may_launch(threads):
+    threads(3)
+    done = np.zeros((6, 6), int)
+
+    def inner(start, stop, row):
+        done[row, start:stop] += 1
+
+    def outer(start, stop):
+        for row in range(start, stop):
+            jit.launch(inner, 6, row, work=1e9)
+
+    caller = threading.Thread(target=lambda: jit.launch(outer, 6, work=1e9))
+    caller.start()
+    caller.join(timeout=60)
+    assert not caller.is_alive()
+    assert (done == 1).all()
+
+
+def test_nobody_keeps_the_arrays_of_a_launch(threads):
+    threads(3)
+
+    class Marked(np.ndarray):
+        pass
+
+    for pause in (0, 0.01):
+        array = np.zeros(9).view(Marked)
+        seen = weakref.ref(array)
+        time.sleep(pause)
+        jit.launch(lambda start, stop, out: time.sleep(1e-3), 9, array, work=1e9)
+        del array
+        for _ in range(1000):  # a helper that came too late needs a moment to notice
+            if seen() is None:
+                break
+            time.sleep(1e-3)
+        assert seen() is None
+
+
+def test_helpers_that_are_not_needed_leave(threads):
+    threads(4)
+    jit.launch(lambda start, stop: None, 4, work=1e9)
+    for n in (3, 1):
+        threads(n)
+        alive = [thread.name for thread in threading.enumerate() if thread.name.startswith("minicnn_")]
+        assert len(alive) == n - 1
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.05])
+def test_after_an_interrupt_nobody_writes(child, seconds):
+    code = f"""
+import signal, time, numpy as np
+from minicnn.kernels import jit
+jit.set_num_threads(3)
+@jit.kernel
+def count(start, stop, out):
+    for job in range(start, stop):
+        for i in range(3_000_000):
+            out[job] += i % 3
+out = np.zeros(24)
+jit.launch(count, 24, out, work=1e9)  # compiled, and the helpers are there
+whole = out.copy()
+for _ in range(5):
+    out[:] = 0
+    signal.setitimer(signal.ITIMER_REAL, {seconds})
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        while True:
+            out[:] = 0
+            jit.launch(count, 24, out, work=1e9)
+    except KeyboardInterrupt:
+        left = out.copy()
+    time.sleep(0.05)
+    assert (out == left).all()
+    out[:] = 0
+    jit.launch(count, 24, out, work=1e9)
+    assert (out == whole).all()
+print("quiet")
+"""
+    assert child(code) == "quiet"
+
+
+def test_an_interrupt_while_helpers_are_called_leaves_the_rest_undone(threads, monkeypatch):
+    threads(3)
+    began = threading.Event()
+    done = []
+
+    def work(start, stop):
+        began.set()
+        time.sleep(0.05)
+        done.append(start)
+
+    def interrupted(door, take):
+        assert began.wait(timeout=60)  # the first helper is at it
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jit._team.first(2)[1], "call", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        jit.launch(work, 9, work=1e9)
+    after = len(done)
+    assert after < 9
+    time.sleep(0.1)
+    assert len(done) == after
+    monkeypatch.undo()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_fork_while_another_thread_launches(child):
+    code = """
+import os, signal, threading, numpy as np
+from minicnn.kernels import jit
+jit.set_num_threads(3)
+def total():
+    out = np.zeros(9)
+    def fill(start, stop): out[start:stop] += 1
+    jit.launch(fill, 9, work=1e6)
+    return out.sum()
+total()  # compiled: Python itself does not survive a fork in the middle of an import
+stop = threading.Event()
+def busy():
+    while not stop.is_set():
+        total()
+other = threading.Thread(target=busy)
+other.start()
+codes = []
+for _ in range(20):
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)     # who waits for a helper that is not there is killed
+        os._exit(0 if total() == 9 else 1)
+    codes.append(os.waitpid(pid, 0)[1])
+stop.set()
+other.join()
+print(set(codes), total())
+"""
+    assert child(code) == "{0} 9.0"
+
+
+def test_the_interpreter_ends_while_helpers_watch_and_sleep(child):
+    code = "import time, numpy as np; from minicnn.kernels import jit\njit.set_num_threads(3)\n"
+    code += "jit.launch(lambda start, stop: None, 9, work=1e6)\n"
+    assert child(code) == ""
+    assert child(code + "time.sleep(0.1)") == ""

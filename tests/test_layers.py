@@ -59,6 +59,11 @@ LAYERS = [
         lambda m, x: F.batch_norm2d(x, weight=m.weight, bias=m.bias, training=True, eps=1e-3),
     ),
     (
+        nn.BatchNorm2d(4, activation="relu6"),
+        [IMAGES * 5, IMAGES],
+        lambda m, x, r: F.relu6(F.batch_norm2d(x, weight=m.weight, bias=m.bias, training=True) + r),
+    ),
+    (
         nn.LocalResponseNorm(3, alpha=0.1, beta=0.5, k=2.0, form="sum"),
         [IMAGES],
         lambda m, x: F.local_response_norm(x, 3, alpha=0.1, beta=0.5, k=2.0, form="sum"),
@@ -164,6 +169,7 @@ def test_dropout_follows_the_seed(layer):
         (lambda: nn.Subsample2d(0), OptionError, "Subsample2d: channels must be >= 1"),
         (lambda: nn.BatchNorm2d(4, eps=-1), OptionError, "BatchNorm2d: eps must be"),
         (lambda: nn.BatchNorm2d(4, momentum=1.5), OptionError, "BatchNorm2d: momentum must be"),
+        (lambda: nn.BatchNorm2d(4, activation="tanh"), OptionError, "activation must be one of 'relu', 'relu6'"),
         (lambda: nn.LocalResponseNorm(5, form="max"), OptionError, "form must be one of 'mean', 'sum', got 'max'"),
         (lambda: nn.Dropout(1.5), OptionError, "Dropout: p must be"),
         (lambda: nn.Dropout2d(float("nan")), OptionError, "Dropout2d: p must be"),

@@ -73,6 +73,8 @@ def test_gradient(case, data):
 def test_adjoint(case, data):
     """<A x, u> = <x, A' u>: the gradient of a linear op is its transpose, to rounding."""
     call = data.draw(case.calls)
+    if call.options.get("activation"):  # on the way out: what the op was linear in, it is no more
+        return
     for name in case.linear_in:
         if name not in call.inputs:
             continue

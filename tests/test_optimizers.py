@@ -5,7 +5,7 @@ import pytest
 
 from minicnn import Tensor
 from minicnn.errors import OptionError, ShapeError, StateError
-from minicnn.train import SGD, Adam, AdamW, Optimizer, RMSprop
+from minicnn.train import SGD, Adam, AdamW, Optimizer, RMSprop, optimizer
 
 START = [0.5, -1.25, 2.0, 0.0]
 GRADIENTS = [[0.3, -0.7, 1.1, 0.05], [-0.4, 0.2, 0.9, -0.05], [0.25, 0.6, -2.0, 0.0]]
@@ -112,6 +112,18 @@ def test_a_restored_optimizer_continues_bit_for_bit(formula, options, expected):
     np.testing.assert_array_equal(second.numpy(), whole.numpy())
     assert second.dtype == np.float32
     assert all(array.dtype == np.float32 for name, array in state.items() if "." in name)
+
+
+@pytest.mark.parametrize(("formula", "options", "expected"), PYTORCH, ids=NAMES)
+def test_blocks_of_elements_do_not_change_a_bit(formula, options, expected, monkeypatch):
+    rng = np.random.default_rng(0)
+    gradients, start = rng.normal(size=(3, 5, 7)), rng.normal(size=(5, 7))
+    results = []
+    for block in (1000, 4):
+        monkeypatch.setattr(optimizer, "BLOCK", block)
+        p = Tensor(start, requires_grad=True)
+        results.append(run(formula([p], **options), p, gradients).copy())
+    np.testing.assert_array_equal(*results)
 
 
 def test_a_state_of_another_optimizer_or_network_is_refused():

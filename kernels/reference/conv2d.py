@@ -38,7 +38,9 @@ def _walk(x_shape, out_shape, kernel, connections, stride, padding, dilation):
                                 yield (b, oc, oy, ox), (b, ic, y, xx), place
 
 
-def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups, table, out_hw):
+def conv2d_forward(
+    x, weight, bias, *, stride, padding, dilation, groups, table, out_hw, residual=None, activation=None
+):
     """X (N, C_in, H, W), weight (C_out, C_in // groups, KH, KW), bias (C_out,) or None -> (N, C_out, H_out, W_out)."""
     c_in, c_out = x.shape[1], weight.shape[0] if table is None else table.shape[0]
     out = np.zeros((x.shape[0], c_out, *out_hw), x.dtype)
@@ -47,6 +49,12 @@ def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups, table,
     connections = _connections(c_in, c_out, groups, table)
     for o, i, k in _walk(x.shape, out.shape, weight.shape[-2:], connections, stride, padding, dilation):
         out[o] += x[i] * weight[k]
+    if residual is not None:
+        out += residual
+    if activation is not None:
+        out = np.where(out < 0, 0, out)
+    if activation == "relu6":
+        out = np.where(out > 6, 6, out)
     return out
 
 

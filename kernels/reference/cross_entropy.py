@@ -2,10 +2,10 @@
 
 loss[b, i] = - sum over c of share[b, c, i] * log_softmax(x)[b, c, i]
 
-share[b, c, i] says how much class c counts at place i of image b: ``peak[c]`` if c is the right class, ``labels[b, i]``,
-and besides what is ``spread`` over all classes, an array (N, C, places) or (1, C, 1), empty where there is nothing to
-spread. Class weights and label smoothing are in both already. Probabilities are all spread and no peak. A place
-whose label is -1 is ignored.
+share[b, c, i] says how much class c counts at place i of image b: ``peak[c]`` if c is the right class, ``labels[b,
+i]``, and besides what is ``spread`` over all classes, an array (N, C, places) or (1, C, 1), empty where there is
+nothing to spread. Class weights and label smoothing are in both already. Probabilities are all spread and no peak. A
+place whose label is -1 is ignored.
 """
 
 import numpy as np

@@ -30,17 +30,26 @@ def _operands(op: str, a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
     """Two tensors of one dtype that broadcast."""
     x, y = check.tensor(op, "a", _like(op, a, b)), check.tensor(op, "b", _like(op, b, a))
     check.same_dtype(op, a=x, b=y)
-    try:
-        np.broadcast_shapes(x.shape, y.shape)
-    except ValueError:
-        raise ShapeError(f"{op}: shapes must broadcast, got {x.shape} and {y.shape}") from None
+    if _broadcast(x.shape, y.shape) is None:
+        raise ShapeError(f"{op}: shapes must broadcast, got {x.shape} and {y.shape}")
     return x, y
 
 
-def _like(op: str, value: Operand, other: Operand) -> Any:
+def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return the shape that both broadcast to, if there is one."""
+    if a == b:  # NumPy's answer takes 2 us
+        return a
+    try:
+        return np.broadcast_shapes(a, b)
+    except ValueError:
+        return None
+
+
+def _like(op: str, value: Any, other: Any) -> Any:
     """Give a number the dtype of the other operand; NumPy's scalars are numbers, so np.sqrt(2) * x stays float32."""
-    is_number = isinstance(value, (int, float, np.integer, np.floating))
-    if not is_number or not isinstance(other, (Tensor, np.ndarray)):
+    if isinstance(value, (Tensor, np.ndarray)) or not isinstance(other, (Tensor, np.ndarray)):
+        return value
+    if not isinstance(value, (int, float, np.integer, np.floating)):
         return value
     try:
         return np.asarray(value, dtype=other.dtype)
@@ -185,19 +194,20 @@ def matmul(a: Input, b: Input) -> Tensor:
     op = "matmul"
     x, y = check.tensor(op, "a", a), check.tensor(op, "b", b)
     check.same_dtype(op, a=x, b=y)
-    got = f"got {x.shape} and {y.shape}"
-    if x.ndim == 0 or y.ndim == 0:
-        raise ShapeError(f"{op}: both operands must have at least 1 axis, {got}; a number is multiplied by *")
-    a_shape = x.shape if x.ndim > 1 else (1, *x.shape)
-    b_shape = y.shape if y.ndim > 1 else (*y.shape, 1)
+    a_own, b_own = x.shape, y.shape
+    if not a_own or not b_own:
+        raise ShapeError(
+            f"{op}: both operands must have at least 1 axis, got {a_own} and {b_own}; a number is multiplied by *"
+        )
+    a_shape = a_own if len(a_own) > 1 else (1, *a_own)
+    b_shape = b_own if len(b_own) > 1 else (*b_own, 1)
     (n, depth), m = a_shape[-2:], b_shape[-1]
     if b_shape[-2] != depth:
-        raise ShapeError(f"{op}: a.shape[-1] must equal b.shape[-2], {got}")
-    try:
-        batch = np.broadcast_shapes(a_shape[:-2], b_shape[:-2])
-    except ValueError:
-        raise ShapeError(f"{op}: the axes before the last two must broadcast, {got}") from None
-    shape = (*batch, *(() if x.ndim == 1 else (n,)), *(() if y.ndim == 1 else (m,)))
+        raise ShapeError(f"{op}: a.shape[-1] must equal b.shape[-2], got {a_own} and {b_own}")
+    batch = _broadcast(a_shape[:-2], b_shape[:-2])
+    if batch is None:
+        raise ShapeError(f"{op}: the axes before the last two must broadcast, got {a_own} and {b_own}")
+    shape = (*batch, *a_own[-2:-1], *b_own[-1:]) if len(b_own) > 1 else (*batch, *a_own[-2:-1])
 
     # One matrix on the right meets the rows of all matrices on the left at once; else matrix by matrix.
     a_full, b_full = (*batch, n, depth), (*batch, depth, m)
@@ -207,7 +217,6 @@ def matmul(a: Input, b: Input) -> Tensor:
     left, right = _stretch(x.array, a_full, (count, n, depth)), _stretch(y.array, b_full, (count, depth, m))
     k = twin(op)
     to_a, to_b = _summed_to(a_shape), _summed_to(b_shape)
-    a_own, b_own = x.shape, y.shape
 
     def grad_a(grad_out: Array) -> Array:
         product = _products(k, grad_out.reshape(count, n, m), right.swapaxes(1, 2))
@@ -229,6 +238,9 @@ def _stretch(array: Array, full: tuple[int, ...], flat: tuple[int, ...]) -> Arra
 
 def _products(k: Any, left: Array, right: Array) -> Array:
     """Multiply matrix by matrix: (B, N, K) times (B, K, M)."""
+    if len(left) == 1:
+        product: Array = k.matmul_forward(left[0], right[0])
+        return product
     out = np.empty((left.shape[0], left.shape[1], right.shape[2]), left.dtype)
     for i in range(len(out)):
         out[i] = k.matmul_forward(left[i], right[i])

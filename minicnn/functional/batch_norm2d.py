@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.autograd import Array, Tensor, record
+from minicnn.autograd import Array, Tensor, needs_grad, record
 from minicnn.errors import OptionError, ShapeError
 from minicnn.functional import check
 from minicnn.functional.check import Input
@@ -25,8 +25,13 @@ def batch_norm2d(
     momentum: float = 0.1,
     eps: float = 1e-5,
     unbiased: bool = True,
+    residual: Input | None = None,
+    activation: str | None = None,
 ) -> Tensor:
     """Give every channel mean 0 and variance 1, then scale by ``weight`` and shift by ``bias``.
+
+    What follows in most networks, a residual connection and ReLU, can be done in the same pass through memory:
+    three trips through it become one, forward and backward.
 
     Parameters
     ----------
@@ -46,6 +51,10 @@ def batch_norm2d(
     unbiased : bool
         Whether ``running_var`` averages the variance with divisor N * H * W - 1 (PyTorch) or N * H * W (Keras).
         The batch itself is always normalised with the latter.
+    residual : Tensor or array, the input's shape, optional
+        Added to the normalised images (ResNet's shortcut).
+    activation : {"relu", "relu6"}, optional
+        Applied last.
 
     Returns
     -------
@@ -59,7 +68,7 @@ def batch_norm2d(
         If the arrays are not all float32 or all float64.
     OptionError
         If running statistics are missing in inference, one is given without the other, cannot be written in
-        training, or a variance is negative.
+        training, a variance is negative, or the activation is unknown.
     GraphError
         If a running statistic requires a gradient.
 
@@ -86,12 +95,17 @@ def batch_norm2d(
     training, unbiased = check.flag(op, "training", training), check.flag(op, "unbiased", unbiased)
     old_mean, old_var = _running(op, running_mean, running_var, training)
     vectors = {"weight": w, "bias": b, "running_mean": old_mean, "running_var": old_var}
-    check.same_dtype(op, input=x, **vectors)
+    shortcut = None if residual is None else check.images(op, residual, "residual")
+    check.same_dtype(op, input=x, **vectors, residual=shortcut)
     channels, count = x.shape[1], x.size // x.shape[1]
     for name, vector in vectors.items():
         if vector is not None:
             check.shape(op, name, vector, (channels,), "(C,)")
-    if old_var is not None and (old_var.array < 0).any():
+    if shortcut is not None:
+        check.shape(op, "residual", shortcut, x.shape, "input.shape")
+    if activation is not None:
+        check.choice(op, "activation", activation, ("relu", "relu6"))
+    if old_var is not None and np.fmin.reduce(old_var.array) < 0:
         raise OptionError(f"{op}: running_var must be >= 0, got {old_var.array.min()}")
     if training and count == 1:
         raise ShapeError(f"{op}: N * H * W must be > 1 in training, got input {x.shape}: one value has no variance")
@@ -100,38 +114,38 @@ def batch_norm2d(
     xa = x.array
     wa = np.ones(channels, x.dtype) if w is None else w.array
     ba = np.zeros(channels, x.dtype) if b is None else b.array
-    if not training:
-        mean, var = old_mean.array.astype(np.float64), old_var.array.astype(np.float64)  # type: ignore[union-attr]
-    elif count:
-        mean, var = k.batch_norm2d_statistics(xa)
-        _move(running_mean, mean, share)
-        _move(running_var, var * (count / (count - 1)) if unbiased else var, share)
-    else:
-        mean, var = np.zeros(channels), np.ones(channels)
     with np.errstate(all="ignore"):
+        if not training:
+            mean, var = old_mean.array.astype(np.float64), old_var.array.astype(np.float64)  # type: ignore[union-attr]
+        elif count:
+            mean, var = k.batch_norm2d_statistics(xa)
+            _move(running_mean, mean, share)
+            _move(running_var, var * (count / (count - 1)) if unbiased else var, share)
+        else:
+            mean, var = np.zeros(channels), np.ones(channels)
         inv_std = 1 / np.sqrt(var + eps)
-    out = k.batch_norm2d_forward(xa, mean, inv_std, wa, ba)
+    added = None if shortcut is None else shortcut.array
+    out = k.batch_norm2d_forward(xa, mean, inv_std, wa, ba, added, activation=activation)
 
-    sums: list[Array] = []
+    # Only after a residual was added must the output be asked what the activation cut off.
+    asked = None if shortcut is None or activation is None else out
+    sums = training or needs_grad(w, b)
+    grads: list[Any] = []
 
-    def weight_bias(grad_out: Array, values: Array) -> list[Array]:
-        if not sums:  # three gradients need them, for one and the same grad_out: a tape is walked once
-            sums.extend(k.batch_norm2d_grad_weight_bias(grad_out, values, mean, inv_std))
-        return sums
+    def shared(grad_out: Array) -> list[Any]:
+        """Return the gradients of x, weight, bias, residual: computed once, for a tape is walked once."""
+        if not grads:
+            options = {"activation": activation, "training": training, "sums": sums}
+            grads.extend(k.batch_norm2d_grad(grad_out, xa, mean, inv_std, wa, ba, asked, **options))
+        return grads
 
-    def grad_input(grad_out: Array) -> Array:
-        if training:
-            grad: Array = k.batch_norm2d_grad_input(grad_out, xa, mean, inv_std, wa, *weight_bias(grad_out, xa))
-        else:  # constants scale and shift: the same scale without the shift
-            zero = np.zeros(channels, grad_out.dtype)
-            grad = k.batch_norm2d_forward(grad_out, np.zeros(channels), inv_std, wa, zero)
-        return grad
-
-    pairs: list[tuple[Tensor, Any]] = [(x, grad_input)]
+    pairs: list[tuple[Tensor, Any]] = [(x, lambda grad_out: shared(grad_out)[0])]
     if w is not None:
-        pairs.append((w, lambda grad_out: weight_bias(grad_out, xa)[0].astype(xa.dtype)))
+        pairs.append((w, lambda grad_out: shared(grad_out)[1].astype(xa.dtype)))
     if b is not None:
-        pairs.append((b, lambda grad_out: weight_bias(grad_out, xa)[1].astype(xa.dtype)))
+        pairs.append((b, lambda grad_out: shared(grad_out)[2].astype(xa.dtype)))
+    if shortcut is not None:
+        pairs.append((shortcut, lambda grad_out: grad_out if asked is None else shared(grad_out)[3]))
     return record(op, out, *pairs)
 
 
@@ -151,7 +165,6 @@ def _running(op: str, mean: Any, var: Any, training: bool) -> tuple[Tensor | Non
     return check.constant(op, "running_mean", mean), check.constant(op, "running_var", var)
 
 
-@np.errstate(all="ignore")
 def _move(running: Any, new: Array, share: float) -> None:
     """Move a running statistic towards ``new``, in place."""
     if running is not None:

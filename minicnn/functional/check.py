@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from minicnn.kernels import geometry
 
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
+Shape = tuple[int, ...]
+Answer = TypeVar("Answer")
 Input = Tensor | np.ndarray[Any, Any]  # what every op accepts
 
 
@@ -27,6 +30,8 @@ def tensor(op: str, name: str, value: Any) -> Tensor:
     An array is copied while gradients are recorded, so that later changes to it cannot spoil them.
     """
     if not isinstance(value, Tensor):
+        if type(value) is np.ndarray and value.dtype in FLOATS and value.flags.carray:
+            return Tensor(value) if is_recording() else Tensor.wrap(value)
         if not isinstance(value, (np.ndarray, np.generic)):
             raise DTypeError(f"{op}: {name} must be a Tensor or a NumPy array, got {type(value).__name__}")
         if value.dtype.newbyteorder("=") not in FLOATS:
@@ -37,7 +42,7 @@ def tensor(op: str, name: str, value: Any) -> Tensor:
             return Tensor(value)
         native = np.asarray(value, dtype=value.dtype.newbyteorder("="), order="C")
         return Tensor.wrap(np.require(native, requirements=["C", "A", "W"]))
-    if value.dtype not in FLOATS:
+    if value.array.dtype not in FLOATS:
         raise DTypeError(f"{op}: {name} must be float32 or float64, got {value.dtype}")
     return value
 
@@ -64,12 +69,9 @@ def constant(op: str, name: str, value: Any) -> Tensor:
 
 
 def labels(
-    op: str, value: Any, expected: tuple[int, ...], rule: str, classes: int, ignore_index: int
-) -> tuple[Array, Array | None]:
-    """Accept class indices of any integer dtype in 0 .. C-1; return them as int64.
-
-    Places that hold ``ignore_index`` become -1; the second result says which these are, None if there is none.
-    """
+    op: str, value: Any, expected: tuple[int, ...], rule: str, classes: int, ignore_index: int | None = None
+) -> Array:
+    """Accept class indices of any integer dtype in 0 .. C-1; return them as int64, ``ignore_index`` as -1."""
     given = value.array if isinstance(value, Tensor) else value
     if not isinstance(given, np.ndarray) or isinstance(given, np.ma.MaskedArray) or given.dtype.kind not in "iu":
         kind = given.dtype if isinstance(given, np.ndarray) else type(given).__name__
@@ -77,30 +79,30 @@ def labels(
     if given.shape != expected:
         raise ShapeError(f"{op}: target must have shape {rule} = {expected}, got {given.shape}")
     indices = given.astype(np.int64)
+    if ignore_index is not None and 0 <= ignore_index < classes:
+        indices[indices == ignore_index] = -1
     outside = indices.view(np.uint64) >= classes  # a negative number is a huge one here: one comparison for both ends
-    if 0 <= ignore_index < classes:
-        outside |= indices == ignore_index
-    if not outside.any():
-        return indices, None
-    wrong = outside & (given != ignore_index)
-    if wrong.any():
-        place = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise LabelError(
-            f"{op}: target must lie in 0 .. C-1 = {classes - 1} or be ignore_index = {ignore_index}, "
-            f"got {given[place]} at position {place}"
-        )
-    indices[outside] = -1
-    return indices, outside
+    if outside.any():
+        wrong = outside if ignore_index is None else outside & (given != ignore_index)
+        if wrong.any():
+            place = tuple(int(i) for i in np.argwhere(wrong)[0])
+            exception = "" if ignore_index is None else f" or be ignore_index = {ignore_index}"
+            raise LabelError(
+                f"{op}: target must lie in 0 .. C-1 = {classes - 1}{exception}, got {given[place]} at position {place}"
+            )
+        indices[outside] = -1
+    return indices
 
 
 def images(op: str, value: Any, name: str = "input") -> Tensor:
     """Accept a batch of images (N, C, H, W); N may be 0, the others may not."""
     x = tensor(op, name, value)
-    if x.ndim != 4:
-        hint = "; add the batch axis with x[None]" if x.ndim == 3 else ""
-        raise ShapeError(f"{op}: {name} must have 4 axes (N, C, H, W), got shape {x.shape}{hint}")
-    if 0 in x.shape[1:]:
-        raise ShapeError(f"{op}: {name} must have C, H, W >= 1, got shape {x.shape}")
+    shape = x.array.shape
+    if len(shape) != 4:
+        hint = "; add the batch axis with x[None]" if len(shape) == 3 else ""
+        raise ShapeError(f"{op}: {name} must have 4 axes (N, C, H, W), got shape {shape}{hint}")
+    if 0 in shape[1:]:
+        raise ShapeError(f"{op}: {name} must have C, H, W >= 1, got shape {shape}")
     return x
 
 
@@ -108,7 +110,7 @@ def same_dtype(op: str, **tensors: Tensor | None) -> None:
     """Refuse float32 beside float64: nothing is promoted silently."""
     first = None
     for t in tensors.values():
-        if t is None or t.dtype is first:
+        if t is None or t.array.dtype is first:
             continue
         if first is not None and t.dtype != first:
             have = ", ".join(f"{name} {given.dtype}" for name, given in tensors.items() if given is not None)
@@ -118,7 +120,7 @@ def same_dtype(op: str, **tensors: Tensor | None) -> None:
 
 def shape(op: str, name: str, value: Tensor, expected: tuple[int, ...], rule: str) -> None:
     """Refuse a shape other than ``expected``; ``rule`` says it in the glossary's letters."""
-    if value.shape != expected:
+    if value.array.shape != expected:
         raise ShapeError(f"{op}: {name} must have shape {rule} = {expected}, got {value.shape}")
 
 
@@ -239,35 +241,50 @@ def half_window(op: str, pads: Pads, kernel: Pair, dilation: Pair) -> None:
             raise OptionError(f"{op}: padding must be at most half a window, got {pads} for kernel_size={kernel}")
 
 
-# A network asks the same questions at every step; looking the answer up takes 2 us, working it out 15.
-_known_windows: dict[tuple[Any, ...], tuple[Pair, Pads, Pair, Pair]] = {}
+_known: dict[tuple[Any, ...], Any] = {}
+
+
+def known(question: tuple[Any, ...], work_out: Callable[[], Answer]) -> Answer:
+    """Return what ``work_out`` says, from memory if ``question``, all that it depends on, was asked before.
+
+    A network asks the same at every step: looking the answer up takes 1 us, working it out 10. Options stand in
+    the question as text, because 1.0 and True, which are refused, equal 1.
+    """
+    answer: Answer | None = _known.get(question)
+    if answer is None:
+        answer = work_out()
+        if len(_known) >= 4096:  # images of ever new sizes
+            _known.clear()
+        _known[question] = answer
+    return answer
 
 
 def window(
-    op: str, x: Tensor, kernel: Pair, stride: Any, padding_: Any, dilation: Any, ceil_mode: bool = False
+    op: str, x: Tensor, kernel: Pair, stride: Any, padding_: Any, dilation: Any
 ) -> tuple[Pair, Pads, Pair, Pair]:
     """Resolve what slides over images: stride, padding, dilation, (H_out, W_out)."""
-    # As text, because 1.0 and True, which are refused, equal 1.
-    question = (op, x.shape[2:], kernel, repr((stride, padding_, dilation)), ceil_mode)
-    answer = _known_windows.get(question)
-    if answer is None:
-        size = (x.shape[2], x.shape[3])
-        steps, holes = pair(op, "stride", stride), pair(op, "dilation", dilation)
-        pads = padding(op, padding_, size, kernel, steps, holes)
-        answer = steps, pads, holes, output_hw(op, size, kernel, steps, pads, holes, ceil_mode)
-        if len(_known_windows) >= 4096:  # images of ever new sizes
-            _known_windows.clear()
-        _known_windows[question] = answer
-    return answer
+    question = (op, x.array.shape[2:], kernel, repr((stride, padding_, dilation)))
+    return known(question, lambda: _window(op, x, kernel, stride, padding_, dilation))
 
 
 def pool(
     op: str, x: Tensor, kernel_size: Any, stride: Any, padding_: Any, dilation: Any, ceil_mode: Any
 ) -> tuple[Pair, Pair, Pads, Pair, Pair]:
     """Resolve a pool's options: kernel, stride, padding, dilation, (H_out, W_out)."""
-    kernel = pair(op, "kernel_size", kernel_size)
-    answer = window(
-        op, x, kernel, kernel if stride is None else stride, padding_, dilation, flag(op, "ceil_mode", ceil_mode)
-    )
-    half_window(op, answer[1], kernel, answer[2])
-    return kernel, *answer
+
+    def work_out() -> tuple[Pair, Pair, Pads, Pair, Pair]:
+        kernel, overhangs = pair(op, "kernel_size", kernel_size), flag(op, "ceil_mode", ceil_mode)
+        answer = _window(op, x, kernel, kernel if stride is None else stride, padding_, dilation, overhangs)
+        half_window(op, answer[1], kernel, answer[2])
+        return kernel, *answer
+
+    return known((op, x.array.shape[2:], repr((kernel_size, stride, padding_, dilation, ceil_mode))), work_out)
+
+
+def _window(
+    op: str, x: Tensor, kernel: Pair, stride: Any, padding_: Any, dilation: Any, ceil_mode: bool = False
+) -> tuple[Pair, Pads, Pair, Pair]:
+    size = (x.shape[2], x.shape[3])
+    steps, holes = pair(op, "stride", stride), pair(op, "dilation", dilation)
+    pads = padding(op, padding_, size, kernel, steps, holes)
+    return steps, pads, holes, output_hw(op, size, kernel, steps, pads, holes, ceil_mode)

@@ -9,7 +9,7 @@ import numpy as np
 from minicnn.autograd import Array, Tensor, record
 from minicnn.errors import DTypeError, OptionError, ShapeError
 from minicnn.functional import check
-from minicnn.functional.check import Input
+from minicnn.functional.check import Input, Pair, Shape
 from minicnn.kernels import twin
 
 
@@ -75,20 +75,26 @@ def conv2d(
     x, w = check.images(op, input), check.tensor(op, "weight", weight)
     b = None if bias is None else check.tensor(op, "bias", bias)
     check.same_dtype(op, input=x, weight=w, bias=b)
-    groups = check.integer(op, "groups", groups, 1)
-    if table is None:
-        c_out = _channels_out(op, x, w, groups)
-    else:
-        table = _connections(op, table, x, w, groups)
-        c_out = table.shape[0]
+    xa, wa = x.array, w.array
+    x_shape, w_shape = xa.shape, wa.shape
+    if table is not None:
+        table = _connections(op, table, x_shape, w_shape, groups)
+
+    def geometry() -> tuple[int, Pair, dict[str, Any]]:
+        by = check.integer(op, "groups", groups, 1)
+        c_out = _channels_out(op, x_shape, w_shape, by) if table is None else len(table)
+        steps, pads, holes, out_hw = check.window(op, x, w_shape[-2:], stride, padding, dilation)
+        check.fits_memory(op, (x_shape[0], c_out, *out_hw), xa.dtype)
+        return c_out, out_hw, {"stride": steps, "padding": pads, "dilation": holes, "groups": by}
+
+    rows = None if table is None else len(table)
+    question = (op, x_shape, w_shape, xa.dtype, rows, repr((stride, padding, dilation, groups)))
+    c_out, out_hw, options = check.known(question, geometry)
     if b is not None:
         check.shape(op, "bias", b, (c_out,), "(C_out,)")
-    steps, pads, holes, out_hw = check.window(op, x, (w.shape[-2], w.shape[-1]), stride, padding, dilation)
-    check.fits_memory(op, (x.shape[0], c_out, *out_hw), x.dtype)
 
     k = twin(op)
-    xa, wa, x_shape, w_shape = x.array, w.array, x.shape, w.shape
-    options = {"stride": steps, "padding": pads, "dilation": holes, "groups": groups, "table": table}
+    options = {**options, "table": table}
     out = k.conv2d_forward(xa, wa, None if b is None else b.array, out_hw=out_hw, **options)
     pairs = [
         (x, lambda grad_out: k.conv2d_grad_input(grad_out, wa, input_shape=x_shape, **options)),
@@ -99,34 +105,32 @@ def conv2d(
     return record(op, out, *pairs)
 
 
-def _channels_out(op: str, x: Tensor, w: Tensor, groups: int) -> int:
-    if w.ndim != 4 or 0 in w.shape:
-        raise ShapeError(f"{op}: weight must be (C_out, C_in // groups, KH, KW), all >= 1, got shape {w.shape}")
-    c_in, c_out = x.shape[1], w.shape[0]
-    if c_in != w.shape[1] * groups:
-        hint = "; is the input NHWC? Use x.transpose(0, 3, 1, 2)" if x.shape[3] == w.shape[1] * groups else ""
+def _channels_out(op: str, x: Shape, w: Shape, groups: int) -> int:
+    if len(w) != 4 or 0 in w:
+        raise ShapeError(f"{op}: weight must be (C_out, C_in // groups, KH, KW), all >= 1, got shape {w}")
+    c_in, c_out = x[1], w[0]
+    if c_in != w[1] * groups:
+        hint = "; is the input NHWC? Use x.transpose(0, 3, 1, 2)" if x[3] == w[1] * groups else ""
         raise ShapeError(
-            f"{op}: C_in must equal weight.shape[1] * groups, got input {x.shape}, weight {w.shape}, "
-            f"groups={groups}{hint}"
+            f"{op}: C_in must equal weight.shape[1] * groups, got input {x}, weight {w}, groups={groups}{hint}"
         )
     if c_out % groups:
         raise OptionError(f"{op}: groups must divide C_out, got groups={groups}, C_out={c_out}")
     return c_out
 
 
-def _connections(op: str, table: Any, x: Tensor, w: Tensor, groups: int) -> Array:
+def _connections(op: str, table: Any, x: Shape, w: Shape, groups: Any) -> Array:
     try:
         marks = np.asarray(table)
     except ValueError as error:
         raise ShapeError(f"{op}: table must be rectangular, (C_out, C_in), got {error}") from None
     if marks.dtype != np.bool_:
         raise DTypeError(f"{op}: table must be a bool array (C_out, C_in), got dtype {marks.dtype}")
-    if marks.ndim != 2 or marks.shape[1] != x.shape[1] or marks.shape[0] < 1:
-        raise ShapeError(f"{op}: table must have shape (C_out, C_in = {x.shape[1]}), got {marks.shape}")
-    if groups != 1:
+    if marks.ndim != 2 or marks.shape[1] != x[1] or marks.shape[0] < 1:
+        raise ShapeError(f"{op}: table must have shape (C_out, C_in = {x[1]}), got {marks.shape}")
+    if check.integer(op, "groups", groups, 1) != 1:
         raise OptionError(f"{op}: groups must be 1 with a table, got {groups}")
-    if w.ndim != 3 or w.shape[0] != marks.sum() or 0 in w.shape:
-        raise ShapeError(
-            f"{op}: weight must be (connections = {marks.sum()}, KH, KW) with this table, got shape {w.shape}"
-        )
+    connections = np.count_nonzero(marks)
+    if len(w) != 3 or w[0] != connections or 0 in w:
+        raise ShapeError(f"{op}: weight must be (connections = {connections}, KH, KW) with this table, got shape {w}")
     return marks

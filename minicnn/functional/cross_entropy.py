@@ -130,15 +130,13 @@ def _shares(
                 probabilities = probabilities * class_weight[:, None]
         return np.zeros((n, places), np.int64), np.zeros(classes, x.dtype), probabilities, float(n * places)
     rule = "(N,)" if not rest else "(N, d1, ...)"
-    labels, ignored = check.labels(op, target, (n, *rest), rule, classes, ignore_index)
+    labels = check.labels(op, target, (n, *rest), rule, classes, ignore_index).reshape(n, places)
+    counting = labels >= 0
     if class_weight is None:
-        class_weight = np.ones(classes, x.dtype)
-        divisor = labels.size - (0 if ignored is None else np.count_nonzero(ignored))
+        class_weight, divisor = np.ones(classes, x.dtype), float(np.count_nonzero(counting))
     else:
-        divisor = class_weight[labels if ignored is None else labels[~ignored]].sum(dtype=np.float64)
-    labels = labels.reshape(n, places)
+        divisor = float(class_weight[labels[counting]].sum(dtype=np.float64))
     if not smoothing:
-        return labels, class_weight, _NOTHING[x.dtype], float(divisor)
+        return labels, class_weight, _NOTHING[x.dtype], divisor
     with np.errstate(all="ignore"):
-        spread = (class_weight * (smoothing / classes))[None, :, None]
-        return labels, class_weight * (1 - smoothing), spread, float(divisor)
+        return labels, class_weight * (1 - smoothing), (class_weight * (smoothing / classes))[None, :, None], divisor

@@ -40,21 +40,22 @@ def linear(input: Input, weight: Input, bias: Input | None = None) -> Tensor:
     x, w = check.tensor(op, "input", input), check.tensor(op, "weight", weight)
     b = None if bias is None else check.tensor(op, "bias", bias)
     check.same_dtype(op, input=x, weight=w, bias=b)
-    if w.ndim != 2:
-        raise ShapeError(f"{op}: weight must have 2 axes (O, I), got shape {w.shape}")
-    if x.ndim < 1 or x.shape[-1] != w.shape[1]:
-        raise ShapeError(f"{op}: input.shape[-1] must equal weight.shape[1], got input {x.shape}, weight {w.shape}")
+    xa, wa = x.array, w.array
+    shape = xa.shape
+    if wa.ndim != 2:
+        raise ShapeError(f"{op}: weight must have 2 axes (O, I), got shape {wa.shape}")
+    c_out, c_in = wa.shape
+    if not shape or shape[-1] != c_in:
+        raise ShapeError(f"{op}: input.shape[-1] must equal weight.shape[1], got input {shape}, weight {wa.shape}")
     if b is not None:
-        check.shape(op, "bias", b, (w.shape[0],), "(O,)")
+        check.shape(op, "bias", b, (c_out,), "(O,)")
 
     k = twin(op)
-    shape, rows = x.shape, (-1, w.shape[1])
-    xa, wa = x.array, w.array
-    c_in, c_out = w.shape[1], w.shape[0]
-    out = k.linear_forward(xa.reshape(-1, c_in), wa, None if b is None else b.array)
+    rows = xa.reshape(-1, c_in)
+    out = k.linear_forward(rows, wa, None if b is None else b.array)
     pairs = [
         (x, lambda grad_out: k.linear_grad_input(grad_out.reshape(-1, c_out), wa).reshape(shape)),
-        (w, lambda grad_out: k.linear_grad_weight(grad_out.reshape(-1, c_out), xa.reshape(rows))),
+        (w, lambda grad_out: k.linear_grad_weight(grad_out.reshape(-1, c_out), rows)),
     ]
     if b is not None:
         pairs.append((b, lambda grad_out: k.linear_grad_bias(grad_out.reshape(-1, c_out))))

@@ -46,9 +46,9 @@ def local_response_norm(
     --------
     >>> import numpy as np
     >>> import minicnn.functional as F
-    >>> x = np.float32([[[[1]], [[2]], [[2]]]])
+    >>> x = np.array([[[[1.0]], [[2.0]], [[2.0]]]])
     >>> F.local_response_norm(x, 3, alpha=1, beta=1, k=1, form="sum").numpy().ravel()
-    array([0.16666667, 0.2       , 0.22222222], dtype=float32)
+    array([0.16666667, 0.2       , 0.22222222])
     """
     op = "local_response_norm"
     x = check.images(op, input)
@@ -63,8 +63,6 @@ def local_response_norm(
         strength /= channels
 
     kernels, a = twin(op), x.array
-    window = {"size": channels, "alpha": strength, "beta": exponent}
-    out, denominator = kernels.local_response_norm_forward(a, k=offset, **window)
-    return record(
-        op, out, (x, lambda grad_out: kernels.local_response_norm_grad_input(grad_out, a, denominator, **window))
-    )
+    window = {"size": channels, "alpha": strength, "beta": exponent, "k": offset}
+    out = kernels.local_response_norm_forward(a, **window)
+    return record(op, out, (x, lambda grad_out: kernels.local_response_norm_grad_input(grad_out, a, **window)))

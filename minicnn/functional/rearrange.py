@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -54,21 +53,25 @@ def concat(tensors: Sequence[Input], dim: int = 0) -> Tensor:
     parts = [check.tensor(op, f"tensors[{i}]", part) for i, part in enumerate(tensors)]
     if not parts:
         raise ShapeError(f"{op}: tensors must hold at least one, got none")
-    check.same_dtype(op, **{f"tensors[{i}]": part for i, part in enumerate(parts)})
-    axis = check.axis(op, "dim", dim, parts[0].ndim)
-    if len({(*part.shape[:axis], *part.shape[axis + 1 :], part.ndim) for part in parts}) > 1:
-        shapes = ", ".join(str(part.shape) for part in parts)
+    arrays = [part.array for part in parts]
+    if len({array.dtype for array in arrays}) > 1:
+        check.same_dtype(op, **{f"tensors[{i}]": part for i, part in enumerate(parts)})
+    axis = check.axis(op, "dim", dim, arrays[0].ndim)
+    if len({(array.ndim, array.shape[:axis], array.shape[axis + 1 :]) for array in arrays}) > 1:
+        shapes = ", ".join(str(array.shape) for array in arrays)
         raise ShapeError(f"{op}: shapes must agree except along dim={dim}, got {shapes}")
 
     k = twin(op)
-    sizes = [part.shape[axis] for part in parts]
-    starts = itertools.accumulate(sizes, initial=0)
 
     def piece(start: int, size: int) -> Any:
         return lambda grad_out: k.concat_grad_input(grad_out, axis=axis, start=start, size=size)
 
-    out = k.concat_forward([part.array for part in parts], axis=axis)
-    return record(op, out, *((part, piece(*place)) for part, *place in zip(parts, starts, sizes, strict=False)))
+    pairs, start = [], 0
+    for part in parts:
+        size = part.array.shape[axis]
+        pairs.append((part, piece(start, size)))
+        start += size
+    return record(op, k.concat_forward(arrays, axis=axis), *pairs)
 
 
 def reshape(input: Input, *shape: int | Sequence[int]) -> Tensor:

@@ -11,6 +11,7 @@ from minicnn.autograd import Array
 NAMES = ("mean", "sum", "none")
 
 
+@np.errstate(all="ignore")
 def reduced(losses: Array, reduction: str, divisor: float) -> tuple[Array, Callable[[Array], Array]]:
     """Return the result, and the function from its gradient to the gradient of every single loss.
 
@@ -19,12 +20,10 @@ def reduced(losses: Array, reduction: str, divisor: float) -> tuple[Array, Calla
     if reduction == "none":
         return losses, lambda grad_out: grad_out
     below = np.float64(divisor if reduction == "mean" else 1)
-    with np.errstate(all="ignore"):
-        out = np.asarray(losses.sum(dtype=np.float64) / below, losses.dtype)
     shape = losses.shape
 
     def spread(grad_out: Array) -> Array:
         with np.errstate(all="ignore"):
             return np.full(shape, grad_out / below, grad_out.dtype)
 
-    return out, spread
+    return np.asarray(np.add.reduce(losses, None, np.float64) / below, losses.dtype), spread

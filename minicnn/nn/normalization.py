@@ -27,6 +27,12 @@ class BatchNorm2d(Module):
         Weight of the newest batch in the running averages (Keras states the weight of the old ones instead).
     unbiased : bool
         Whether the running variance divides by n - 1 (PyTorch) or n (Keras).
+    activation : {"relu", "relu6"}, optional
+        Applied to the result on the way: quicker than a layer of its own, which is one more trip through memory.
+
+    Notes
+    -----
+    ``norm(x, residual)`` adds a residual connection before the activation, in the same pass.
 
     Attributes
     ----------
@@ -36,17 +42,28 @@ class BatchNorm2d(Module):
         0 and 1 at first.
     """
 
-    def __init__(self, num_features: int, *, eps: float = 1e-5, momentum: float = 0.1, unbiased: bool = True) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        unbiased: bool = True,
+        activation: str | None = None,
+    ) -> None:
         self.num_features = check.integer("BatchNorm2d", "num_features", num_features, 1)
         self.eps = check.number("BatchNorm2d", "eps", eps, 0.0)
         self.momentum = check.number("BatchNorm2d", "momentum", momentum, 0.0, 1.0)
         self.unbiased = check.flag("BatchNorm2d", "unbiased", unbiased)
+        if activation is not None:
+            check.choice("BatchNorm2d", "activation", activation, ("relu", "relu6"))
+        self.activation = activation
         self.weight = Parameter(np.ones(num_features, np.float32))
         self.bias = Parameter(np.zeros(num_features, np.float32))
         self.running_mean = Buffer(np.zeros(num_features, np.float32))
         self.running_var = Buffer(np.ones(num_features, np.float32))
 
-    def forward(self, input: Input) -> Tensor:
+    def forward(self, input: Input, residual: Input | None = None) -> Tensor:
         return F.batch_norm2d(
             input,
             self.running_mean,
@@ -57,6 +74,8 @@ class BatchNorm2d(Module):
             momentum=self.momentum,
             eps=self.eps,
             unbiased=self.unbiased,
+            residual=residual,
+            activation=self.activation,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,7 +67,7 @@ class Adam(Optimizer):
         v *= beta2
         v += (1 - beta2) * (g * g)
         size = np.sqrt(v)
-        size /= float(np.sqrt(1 - beta2**self.steps))
+        size /= math.sqrt(1 - beta2**self.steps)
         size += group["eps"]
         p -= (lr / (1 - beta1**self.steps)) * (m / size)
 

@@ -1,6 +1,6 @@
-"""What a legal call of each op is, said once, for every battery and benchmark.
+"""What a legal call of each op is, said once, for every battery.
 
-``cases/<op>.py`` holds one ``CASE``. The batteries (test_ops.py) and the benchmarks find it by its name. (``sum_.py``
+``cases/<op>.py`` holds one ``CASE``. The batteries (test_ops.py) find it by its name. (``sum_.py``
 and its like have a trailing underscore, for an imported file becomes a name of this package: no builtin's, please.)
 
 Geometry and values are drawn so that a failing example shrinks to something a person can check by hand:
@@ -51,7 +51,6 @@ class Case:
     refused: list[Refused] = field(default_factory=list)
     linear_in: tuple[str, ...] = ()  # inputs in which the op is linear, the others held: adjoint identity
     batched: tuple[str, ...] = ("input",)  # inputs whose first axis is the batch; () where there is none
-    layers: dict[str, Callable[[], Call]] = field(default_factory=dict)  # shapes of real layers, for benchmarks
     # How to call it: a case whose op changes an argument (running statistics) hands over a fresh copy.
     run: Callable[..., Any] | None = None
 
@@ -90,11 +89,6 @@ def spread(shape, seed: int, gap: float = 0.05) -> np.ndarray:
     if seed == 0:
         return ladder.reshape(shape)
     return np.random.default_rng(seed).permutation(ladder).reshape(shape)
-
-
-def normal(*shape: int, dtype=np.float32) -> np.ndarray:
-    """Normal data of a real layer's size, always the same."""
-    return np.random.default_rng(1).standard_normal(shape).astype(dtype)
 
 
 # ----------------------------------------------------------------------------------------- drawing windows

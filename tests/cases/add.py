@@ -1,6 +1,6 @@
 import numpy as np
 
-from cases import Call, Case, normal, refused_operands, two_arrays
+from cases import Call, Case, refused_operands, two_arrays
 
 ROWS, COLUMNS = np.array([[6.0], [8.0]]), np.array([2.0, 4.0])
 
@@ -16,8 +16,4 @@ CASE = Case(
     refused=refused_operands("add"),
     linear_in=("a", "b"),
     batched=(),
-    layers={
-        "resnet50.conv2_x": lambda: Call({"a": normal(4, 256, 56, 56), "b": normal(4, 256, 56, 56)}),
-        "bias": lambda: Call({"a": normal(4, 64, 112, 112), "b": normal(1, 64, 1, 1)}),
-    },
 )

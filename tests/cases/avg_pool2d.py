@@ -1,7 +1,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from cases import Call, Case, Refused, normal, seeds, values, windows
+from cases import Call, Case, Refused, seeds, values, windows
 from minicnn.errors import DTypeError, OptionError, ShapeError
 
 
@@ -64,13 +64,4 @@ CASE = Case(
         Refused({"input": IMAGE[..., :0], "kernel_size": 2}, ShapeError, r"C, H, W >= 1, got shape \(1, 1, 3, 0\)"),
     ],
     linear_in=("input",),
-    layers={
-        "lenet5.modern.S2": lambda: Call({"input": normal(64, 6, 28, 28)}, {"kernel_size": 2}),
-        "googlenet.aux1.pool": lambda: Call({"input": normal(16, 512, 14, 14)}, {"kernel_size": 5, "stride": 3}),
-        "googlenet.pool5": lambda: Call({"input": normal(16, 1024, 7, 7)}, {"kernel_size": 7}),
-        "inception_v3.mixed_5b.pool": lambda: Call(
-            {"input": normal(4, 192, 35, 35)},
-            {"kernel_size": 3, "stride": 1, "padding": "same", "count_include_pad": False},
-        ),
-    },
 )

@@ -1,8 +1,9 @@
 import numpy as np
+from hypothesis import assume
 from hypothesis import strategies as st
 
 import minicnn
-from cases import Call, Case, Refused, normal, seeds, spread, values
+from cases import Call, Case, Refused, seeds, spread, values
 from minicnn.errors import DTypeError, OptionError, ShapeError
 
 
@@ -26,6 +27,13 @@ def calls(draw):
     options = {"training": training, "eps": draw(st.sampled_from([1e-5, 0.1])), "unbiased": draw(st.booleans())}
     if not training or draw(st.booleans(), label="running statistics"):
         options |= {"running_mean": values((c,), draw(seeds)), "running_var": values((c,), draw(seeds)) ** 2 + 0.1}
+    if draw(st.booleans(), label="residual"):
+        inputs["residual"] = values(shape, draw(seeds))
+    activation = draw(st.sampled_from([None, "relu", "relu6"]))
+    if activation:
+        before = run(**inputs, **options).numpy()
+        assume(min(np.abs(before).min(), np.abs(before - 6).min()) > 0.05)  # the activation has corners at 0 and 6
+        options["activation"] = activation
     return Call(inputs, options)
 
 
@@ -33,11 +41,13 @@ def calls(draw):
 X = np.array([[[[1.0, 3.0]], [[0.0, 8.0]]]])
 W, B, MEAN, VAR = np.array([2.0, 3.0]), np.array([10.0, 20.0]), np.array([1.0, 4.0]), np.array([4.0, 0.25])
 STATS = {"running_mean": MEAN, "running_var": VAR}
+R = np.array([[[[0.5, 6.5]], [[-2.0, 4.5]]]])
 
 CASE = Case(
     op="batch_norm2d",
     calls=calls(),
     run=run,
+    batched=("input", "residual"),
     linear_in=("weight", "bias"),
     by_hand=[
         (Call({"input": X}, {"training": True, "eps": 0}), [[[[-1, 1]], [[-1, 1]]]]),
@@ -46,6 +56,17 @@ CASE = Case(
         (Call({"input": X, "weight": W}, {"training": True, "eps": 0}), [[[[-2, 2]], [[-3, 3]]]]),
         (Call({"input": X}, {"eps": 0, **STATS}), [[[[0, 1]], [[-8, 8]]]]),
         (Call({"input": X[..., :1], "bias": B}, {"eps": 0, **STATS}), [[[[10]], [[12]]]]),
+        # Normalised to -1 and 1 twice; then the residual, then the activation.
+        (Call({"input": X, "residual": R}, {"training": True, "eps": 0}), [[[[-0.5, 7.5]], [[-3, 5.5]]]]),
+        (
+            Call({"input": X, "residual": R}, {"training": True, "eps": 0, "activation": "relu"}),
+            [[[[0, 7.5]], [[0, 5.5]]]],
+        ),
+        (
+            Call({"input": X, "residual": R}, {"training": True, "eps": 0, "activation": "relu6"}),
+            [[[[0, 6]], [[0, 5.5]]]],
+        ),
+        (Call({"input": X, "bias": B}, {"eps": 0, **STATS, "activation": "relu6"}), [[[[6, 6]], [[6, 6]]]]),
         # A constant channel has no variance; eps keeps it from dividing 0 by 0.
         (Call({"input": 0 * X + 7}, {"training": True}), 0 * X),
     ],
@@ -80,18 +101,21 @@ CASE = Case(
         ),
         Refused({"input": X, "training": True, "momentum": 1.1}, OptionError, r"momentum .* 0 .. 1, got 1.1"),
         Refused({"input": X, "training": True, "eps": -1e-5}, OptionError, r"eps .* got -1e-05"),
+        Refused(
+            {"input": X, "training": True, "residual": X[..., :1]},
+            ShapeError,
+            r"residual must have shape input.shape = \(1, 2, 1, 2\), got \(1, 2, 1, 1\)",
+        ),
+        Refused(
+            {"input": X, "training": True, "residual": X.astype(np.float32)},
+            DTypeError,
+            r"input float64, residual float32",
+        ),
+        Refused(
+            {"input": X, "training": True, "activation": "tanh"},
+            OptionError,
+            r"activation must be one of 'relu', 'relu6', got 'tanh'",
+        ),
         Refused({"input": X[0], "training": True}, ShapeError, r"batch_norm2d: input must have 4 axes"),
     ],
-    layers={
-        "resnet50.conv1": lambda: Call(
-            {"input": normal(8, 64, 112, 112), "weight": normal(64), "bias": normal(64)}, {"training": True}
-        ),
-        "resnet50.conv5_x": lambda: Call(
-            {"input": normal(8, 2048, 7, 7), "weight": normal(2048), "bias": normal(2048)}, {"training": True}
-        ),
-        "mobilenet.inference": lambda: Call(
-            {"input": normal(8, 64, 112, 112), "weight": normal(64), "bias": normal(64)},
-            {"running_mean": normal(64), "running_var": normal(64) ** 2},
-        ),
-    },
 )

@@ -1,7 +1,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from cases import Call, Case, Refused, normal, seeds, values, windows
+from cases import Call, Case, Refused, seeds, values, windows
 from minicnn.errors import DTypeError, OptionError, ShapeError
 
 
@@ -34,13 +34,6 @@ X = np.arange(1.0, 10).reshape(1, 1, 3, 3)  # 1 2 3 / 4 5 6 / 7 8 9
 W = np.array([[[[1.0, 2.0], [0.0, -1.0]]]])
 TWO = np.concatenate([X, 10 * X], axis=1)
 BIAS = np.array([0.5])
-
-
-def layer(n, c_in, size, c_out, kernel, **options):
-    groups = options.get("groups", 1)
-    return lambda: Call(
-        {"input": normal(n, c_in, size, size), "weight": normal(c_out, c_in // groups, kernel, kernel)}, options
-    )
 
 
 CASE = Case(
@@ -86,14 +79,4 @@ CASE = Case(
         Refused({"input": X.tolist(), "weight": W}, DTypeError, r"input must be a Tensor or a NumPy array, got list"),
     ],
     linear_in=("input", "weight", "bias"),
-    layers={
-        "lenet5.C1": layer(64, 1, 32, 6, 5),
-        "lenet5.C3": layer(64, 6, 14, 16, 5),
-        "lenet5.C5": layer(64, 16, 5, 120, 5),
-        "alexnet.conv1": layer(4, 3, 224, 64, 11, stride=4, padding=2),
-        "vgg16.conv3_2": layer(1, 256, 56, 256, 3, padding=1),
-        "resnet50.conv1": layer(4, 3, 224, 64, 7, stride=2, padding=3),
-        "resnet50.conv2_1x1": layer(4, 64, 56, 256, 1),
-        "resnet50.conv4_3x3": layer(4, 256, 14, 256, 3, padding=1),
-    },
 )

@@ -1,7 +1,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from cases import Call, Case, Refused, normal, seeds, values
+from cases import Call, Case, Refused, seeds, values
 from minicnn.errors import DTypeError, OptionError, ShapeError
 
 sizes = st.integers(1, 8)
@@ -72,10 +72,4 @@ CASE = Case(
         Refused({"input": ROW > 1, "size": 2}, DTypeError, r"float32 or float64, got bool"),
     ],
     linear_in=("input",),
-    layers={
-        "digits.to_lenet5": lambda: Call({"input": normal(64, 1, 8, 8)}, {"size": 32, "mode": "bilinear"}),
-        "image.to_224": lambda: Call({"input": normal(4, 3, 375, 500)}, {"size": 224, "mode": "bilinear"}),
-        "keras.to_224": lambda: Call({"input": normal(4, 3, 375, 500)}, {"size": 224}),
-        "upsample.x2": lambda: Call({"input": normal(4, 64, 56, 56)}, {"scale_factor": 2}),
-    },
 )

@@ -1,7 +1,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from cases import Call, Case, Refused, normal, seeds, values
+from cases import Call, Case, Refused, seeds, values
 from minicnn.errors import DTypeError, ShapeError
 
 
@@ -39,9 +39,4 @@ CASE = Case(
         Refused({"input": X.astype("f4"), "weight": W}, DTypeError, r"one dtype, got input float32, weight float64"),
     ],
     linear_in=("input", "weight", "bias"),
-    layers={
-        "lenet5.F6": lambda: Call({"input": normal(64, 120), "weight": normal(84, 120), "bias": normal(84)}),
-        "alexnet.fc6.b1": lambda: Call({"input": normal(1, 9216), "weight": normal(4096, 9216)}),
-        "alexnet.fc6.b32": lambda: Call({"input": normal(32, 9216), "weight": normal(4096, 9216)}),
-    },
 )

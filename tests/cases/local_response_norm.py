@@ -1,7 +1,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from cases import Call, Case, Refused, normal, seeds, values
+from cases import Call, Case, Refused, seeds, values
 from minicnn.errors import DTypeError, OptionError, ShapeError
 
 
@@ -63,8 +63,4 @@ CASE = Case(
         ),
         Refused({"input": FOUR * 1j, "size": 5}, DTypeError, r"float32 or float64, got complex128"),
     ],
-    layers={
-        "alexnet.norm1": lambda: Call({"input": normal(4, 96, 55, 55)}, {"size": 5, "k": 2.0, "form": "sum"}),
-        "googlenet.norm2": lambda: Call({"input": normal(4, 192, 56, 56)}, {"size": 5}),
-    },
 )

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cases import Call, Case, Refused, normal, seeds, values
+from cases import Call, Case, Refused, seeds, values
 from minicnn.errors import DTypeError, ShapeError
 
 
@@ -39,5 +39,4 @@ CASE = Case(
     ],
     linear_in=("a", "b"),
     batched=(),
-    layers={"attention": lambda: Call({"a": normal(8, 196, 64), "b": normal(8, 64, 196)})},
 )

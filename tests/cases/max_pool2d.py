@@ -3,7 +3,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 import minicnn.functional as F
-from cases import Call, Case, Refused, normal, seeds, spread, windows
+from cases import Call, Case, Refused, seeds, spread, windows
 from minicnn.errors import DTypeError, OptionError, ShapeError
 
 
@@ -42,14 +42,4 @@ CASE = Case(
         Refused({"input": IMAGE, "kernel_size": 2.5}, OptionError, r"kernel_size must be an integer, got 2.5"),
         Refused({"input": IMAGE.astype(int), "kernel_size": 2}, DTypeError, r"must be float32 or float64, got int64"),
     ],
-    layers={
-        "alexnet.pool1": lambda: Call({"input": normal(4, 64, 55, 55)}, {"kernel_size": 3, "stride": 2}),
-        "vgg16.pool1": lambda: Call({"input": normal(4, 64, 224, 224)}, {"kernel_size": 2}),
-        "googlenet.pool1": lambda: Call(
-            {"input": normal(4, 64, 112, 112)}, {"kernel_size": 3, "stride": 2, "ceil_mode": True}
-        ),
-        "resnet50.pool1": lambda: Call(
-            {"input": normal(4, 64, 112, 112)}, {"kernel_size": 3, "stride": 2, "padding": 1}
-        ),
-    },
 )

@@ -1,7 +1,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from cases import Call, Case, Refused, normal, seeds, values
+from cases import Call, Case, Refused, seeds, values
 from minicnn.errors import DTypeError, OptionError, ShapeError
 
 
@@ -58,9 +58,4 @@ CASE = Case(
         Refused({"input": IMAGE.astype("f2"), "pad": (1, 1, 1, 1)}, DTypeError, r"float32 or float64, got float16"),
     ],
     linear_in=("input",),
-    layers={
-        "lenet5.input": lambda: Call({"input": normal(64, 1, 28, 28)}, {"pad": (2, 2, 2, 2), "value": -0.1}),
-        "keras.resnet50.conv1_pad": lambda: Call({"input": normal(4, 3, 224, 224)}, {"pad": (3, 3, 3, 3)}),
-        "reflect.224": lambda: Call({"input": normal(4, 3, 224, 224)}, {"pad": (4, 4, 4, 4), "mode": "reflect"}),
-    },
 )

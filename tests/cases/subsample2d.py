@@ -1,7 +1,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from cases import Call, Case, Refused, normal, seeds, values
+from cases import Call, Case, Refused, seeds, values
 from minicnn.errors import DTypeError, ShapeError
 
 
@@ -40,8 +40,4 @@ CASE = Case(
         Refused({"input": IMAGE, "weight": [1.0, 2.0], "bias": TWO}, DTypeError, r"weight must be a Tensor or.*list"),
     ],
     linear_in=("input", "weight", "bias"),
-    layers={
-        "lenet5.S2": lambda: Call({"input": normal(64, 6, 28, 28), "weight": normal(6), "bias": normal(6)}),
-        "lenet5.S4": lambda: Call({"input": normal(64, 16, 10, 10), "weight": normal(16), "bias": normal(16)}),
-    },
 )
