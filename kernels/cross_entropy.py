@@ -137,12 +137,12 @@ def _grad_input(start, stop, grad_losses, x, spread, classes, places, kept, grad
 def cross_entropy_forward(x, labels, peak, spread):
     """Return the losses (N, places), and what the gradient needs beside x."""
     n, classes, places = x.shape
-    kept = np.empty((KINDS, n, places), x.dtype)
+    kept = np.empty(KINDS * n * places, x.dtype)
     launch(
-        _forward, paths(x, n, places), x.reshape(-1), labels.reshape(-1), peak, spread.reshape(-1), classes, places,
-        kept.reshape(-1), work=4 * classes * min(places, VECTORS * lanes(x)),
+        _forward, paths(x, n, places), x.ravel(), labels.ravel(), peak, spread.ravel(), classes, places, kept,
+        work=4 * classes * min(places, VECTORS * lanes(x)),
     )  # fmt: skip
-    return kept[LOSS], (kept, spread)
+    return kept[: n * places].reshape(n, places), (kept, spread)
 
 
 def cross_entropy_grad_input(grad_losses, x, kept):
@@ -151,7 +151,7 @@ def cross_entropy_grad_input(grad_losses, x, kept):
     of_places, spread = kept
     grad_input = np.empty(x.shape, x.dtype)
     launch(
-        _grad_input, paths(x, n, places), grad_losses.reshape(-1), x.reshape(-1), spread.reshape(-1), classes, places,
-        of_places.reshape(-1), grad_input.reshape(-1), work=4 * classes * min(places, VECTORS * lanes(x)),
+        _grad_input, paths(x, n, places), grad_losses.ravel(), x.ravel(), spread.ravel(), classes, places, of_places,
+        grad_input.ravel(), work=4 * classes * min(places, VECTORS * lanes(x)),
     )  # fmt: skip
     return grad_input

@@ -204,9 +204,9 @@ def _along(loop, dim, *arrays):
     result = np.empty(shape, arrays[0].dtype)
     if result.size:
         before, classes, after = math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])
-        flat = [a.reshape(-1) for a in arrays]
+        flat = [a.ravel() for a in arrays]
         work = 4 * classes * min(after, VECTORS * lanes(result))
-        launch(loop, paths(result, before, after), *flat, classes, after, result.reshape(-1), work=work)
+        launch(loop, paths(result, before, after), *flat, classes, after, result.ravel(), work=work)
     return result
 
 

@@ -172,15 +172,15 @@ def log(x):
 
 @kernel
 def tanh(x):
-    """Return 1 - 2 y / (1 + y) with y = e**-2x, from the size of x, with its sign.
+    """Return 1 - 2 y / (1 + y) with y = e**-2x, from the size of x; then its sign, which zero has too.
 
     For small x that would take the difference of two nearly equal numbers; there a polynomial is as short.
     """
-    square = x * x
-    small = fma(polynomial(square, own(x, TANH)) * square, x, x)
     size = maximum(x, 0 - x)
+    square = x * x
+    small = fma(polynomial(square, own(x, TANH)) * square, size, size)
     y = exp_below_zero(-2.0 * size)
-    return select(size < 0.55, small, copysign(1.0 - 2.0 * y / (1.0 + y), x))
+    return copysign(select(size < 0.55, small, 1.0 - 2.0 * y / (1.0 + y)), x)
 
 
 @kernel

@@ -4,6 +4,7 @@ import operator
 import os
 import subprocess
 import sys
+from functools import cache
 
 import numba
 import numpy as np
@@ -16,7 +17,7 @@ from minicnn.kernels.simd import (
     poke, select, splat, sqrt, square, store, store_part, total, transpose, tuple_setitem, widen, zip_high, zip_low,
 )  # fmt: skip
 
-compiled = numba.njit(**FLAGS)
+compiled = cache(numba.njit(**FLAGS))
 every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 NAN, INF = np.nan, np.inf
 
@@ -31,16 +32,21 @@ def vector(values, dtype) -> np.ndarray:
     return np.resize(np.array(values, dtype), width(dtype))
 
 
-def apply(function, a, b=None, c=None) -> np.ndarray:
-    """What ``function(a, b, c)`` of three vectors gives."""
+@cache
+def on_arrays(function):
     function = compiled(function)
 
     @compiled
     def run(a, b, c, out):
         store(out, 0, function(load(a, 0), load(b, 0), load(c, 0)))
 
+    return run
+
+
+def apply(function, a, b=None, c=None) -> np.ndarray:
+    """What ``function(a, b, c)`` of three vectors gives."""
     out = np.empty_like(a)
-    run(a, a if b is None else b, a if c is None else c, out)
+    on_arrays(function)(a, a if b is None else b, a if c is None else c, out)
     return out
 
 
@@ -238,7 +244,8 @@ def samples(dtype) -> np.ndarray:
     edges = [info.tiny, greatest, 0.55, reach, 2**0.5, 0.5**0.5, *np.log([least, float(info.tiny), greatest])]
     edges = np.array(edges, dtype)
     near = np.concatenate([edges, np.nextafter(edges, dtype(0)), [least]])
-    return np.concatenate([SPECIAL, near, -near, every_size, *ranges]).astype(dtype)
+    # Each is converted by itself: among ``every_size`` are NaNs that must not be touched.
+    return np.concatenate([SPECIAL, near, -near, every_size, *ranges], dtype=dtype, casting="same_kind")
 
 
 @every_dtype
