@@ -48,13 +48,13 @@ class Path(NamedTuple):
     shrink: int  # so many are used up at each line: 0, or in a row the width of a line
 
 
-@kernel
+@kernel(allocates=False)
 def width(x):
     """Return how many numbers a line has."""
     return VECTORS * lanes(x)
 
 
-@kernel
+@kernel(allocates=False)
 def path(x, job, classes, after):
     w = width(x)
     if after == 1:
@@ -76,19 +76,19 @@ def room(x, classes, after):
     return np.empty((-(-classes // w) if after == 1 else classes) * w, x.dtype)
 
 
-@kernel
+@kernel(allocates=False)
 def read(x, p, line, v, fill):
     i = v * lanes(x)
     return load_part(x, p.at + line * p.stride + i, p.count - line * p.shrink - i, fill)
 
 
-@kernel
+@kernel(allocates=False)
 def write(out, p, line, v, value):
     i = v * lanes(out)
     store_part(out, p.at + line * p.stride + i, p.count - line * p.shrink - i, value)
 
 
-@kernel
+@kernel(allocates=False)
 def one_place(p, sums):
     """Where all lanes are one place, put their sum in every lane."""
     if p.shrink:
@@ -97,7 +97,7 @@ def one_place(p, sums):
     return sums
 
 
-@kernel
+@kernel(allocates=False)
 def copy_and_tops(x, p, copy):
     """Copy what the job reads; return the maxima. A NaN need not win: its exponential will."""
     tops = splat(x, -np.inf), splat(x, -np.inf)
@@ -112,7 +112,7 @@ def copy_and_tops(x, p, copy):
     return tops
 
 
-@kernel
+@kernel(allocates=False)
 def sums_of_exps(copy, p, tops, keep):
     """Return the sums of exp(copy - tops); with ``keep``, leave the exponentials in ``copy``.
 
