@@ -2,7 +2,8 @@
 
 A job is a vector of places or one row, as in softmax.py. Log-probabilities are never written to memory: of each place
 five numbers are kept, and the gradient computes the rest again from x: one array is read and none written in the
-forward pass, where PyTorch writes two.
+forward pass, where PyTorch writes two. Of the time, two thirds are exponentials, which the arithmetic units limit: four
+vectors side by side are no faster than two (EPYC, AVX2: 12 cycles a vector).
 """
 
 import numpy as np

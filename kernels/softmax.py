@@ -11,6 +11,8 @@ neighbours, and sums run along the lines, place by place in a vector:
 - vectors of exponentials instead of the C library's: 8 times as fast on 128 rows of 1000
 - a job copies what it reads into a small array that stays in the cache: memory is read once and written once. Without
   the copy, 21 classes of 128 x 128 take 1.5 times as long: their lines lie 64 kB apart and throw each other out
+- what the inner loops call counts no references to its arrays: cross-entropy of 128 rows of 1000 takes 1.4 times as
+  long if it does, its gradient 1.2 times
 - a line of two vectors uses the whole of each 64 bytes that memory delivers: 1.2 times as fast there
 """
 

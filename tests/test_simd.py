@@ -13,8 +13,34 @@ import pytest
 from minicnn.kernels import simd, vector_math
 from minicnn.kernels.jit import FLAGS
 from minicnn.kernels.simd import (
-    bits, broadcast, counting, even, floats, fma, highest, lane, lanes, load, load_part, maximum, minimum, odd, peek,
-    poke, select, splat, sqrt, square, store, store_part, total, transpose, tuple_setitem, widen, zip_high, zip_low,
+    bits,
+    broadcast,
+    counting,
+    even,
+    floats,
+    fma,
+    highest,
+    lane,
+    lanes,
+    load,
+    load_part,
+    maximum,
+    minimum,
+    odd,
+    peek,
+    poke,
+    select,
+    splat,
+    sqrt,
+    square,
+    store,
+    store_part,
+    total,
+    transpose,
+    tuple_setitem,
+    widen,
+    zip_high,
+    zip_low,
 )  # fmt: skip
 
 compiled = cache(numba.njit(**FLAGS))
