@@ -12,14 +12,18 @@ input and output channels exchanged. With stride 2 the pixels of the input fall 
 columns), each of which meets only its own taps of the filter: four small convolutions, and none multiplies by zero.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from minicnn.kernels import winograd
-from minicnn.kernels.gemm import ACTIVATIONS, COLUMN_PANELS, DEPTH, ROWS, matmul, pack, tile
-from minicnn.kernels.jit import kernel, launch
-from minicnn.kernels.patches import cut, pack_patches, pack_pixels, sort_rows, sorted_size, tap_offsets
+from minicnn.kernels.gemm import ACTIVATIONS, COLUMN_PANELS, DEPTH, ROW_PANELS, ROWS, matmul, pack, tile
+from minicnn.kernels.jit import get_num_threads, kernel, launch
+from minicnn.kernels.patches import cut, pack_patches, pack_pixels, pack_turned, sort_rows, sorted_size, tap_offsets
 from minicnn.kernels.simd import lanes, peek, poke
 
+FEW_ROWS = 3 * ROWS  # up to so many output channels, packing panels of pixels costs more than it is worth
+IN_PLACE = 32768  # numbers of sorted rows that a job takes its pixels from: they stay in the second-level cache
 CHUNKS = 8  # jobs that are made at least, if the shapes allow
 
 
@@ -42,12 +46,13 @@ def _convolve(
     kinds = (min(step[0], (window[0] - 1) * dilation[0] + 1), min(step[1], (window[1] - 1) * dilation[1] + 1))
     period, pitch = out_hw[0] + extra[0], out_hw[1] + extra[1]
     plain = pixels_in_place(image, window, step, corner, dilation, out_hw)
-    panels = np.empty(COLUMN_PANELS * width * (DEPTH + 1), out.dtype)
+    panels = np.empty(COLUMN_PANELS * width * (DEPTH + 1) + width, out.dtype)
     channels = min((most - 1) // kk + 2, image[0] // groups)
     lines = np.empty(0 if plain else sorted_size(block, out_hw, channels, kinds, extra) + 3 * width, out.dtype)
     source = x if plain else lines
-    runs = np.empty((block + 1, 4), np.int64)
+    starts, puts, lengths = np.empty(block + 1, np.int64), np.empty(block + 1, np.int64), np.empty(block + 1, np.int64)
     first_runs = np.empty(block // width + 2, np.int64)
+    panel = width * (DEPTH + 1)
     places = np.empty(block + width, np.int64)
     offsets = np.empty(DEPTH, np.int64)
     scratch = np.empty(ROWS * width, out.dtype)
@@ -69,7 +74,9 @@ def _convolve(
         else:
             at = (-(b0 * period + oy0) * pitch, period * pitch, pitch, 1)
             strides = (kinds[0] * kinds[1] * plane, kinds[1] * plane, plane, pitch)
-        cut(q0, q1, width, out_hw, at, pixel_strides, runs, first_runs, places)
+        cut(
+            q0, q1, width, panel, out_hw, at, pixel_strides, starts, puts, lengths, first_runs, places
+        )  # fmt: skip
         for k0 in range(0, taps, most):
             depth = min(most, taps - k0)
             first = 0 if plain else group * (image[0] // groups) + k0 // kk
@@ -85,14 +92,17 @@ def _convolve(
             tile_activation = activation if k0 + depth == taps else 0
             for q in range(q0, q1, COLUMN_PANELS * width):
                 stop_q = min(q1, q + COLUMN_PANELS * width)
-                r0, r1 = first_runs[(q - q0) // width], first_runs[(stop_q - q0 + width - 1) // width]
-                pack_patches(source, runs, r0, r1, offsets, depth, panels)
-                for m in range(m0, m1, ROWS):
-                    channel = group * rows + m
-                    for p in range(q, stop_q, width):
+                first_panel, stop_panel = (q - q0) // width, (stop_q - q0 + width - 1) // width
+                pack_patches(
+                    source, starts, puts, lengths, first_runs[first_panel], first_runs[stop_panel],
+                    first_panel * panel, offsets, depth, panels,
+                )  # fmt: skip
+                for p in range(q, stop_q, width):
+                    for m in range(m0, m1, ROWS):
+                        channel = group * rows + m
                         tile(
                             depth, a, group * padded * taps + k0 * padded + m * depth,
-                            panels, (p - q) * (depth + 1), steps,
+                            panels, (p - q) // width * panel, steps,
                             tile_base, tile_bias, channel, tile_activation,
                             out, channel * out_strides[2], out_strides[2], places, p - q0,
                             min(ROWS, m1 - m), min(width, q1 - p), scratch,
@@ -101,28 +111,27 @@ def _convolve(
 
 @kernel
 def _convolve_in_place(
-    start, stop, x, image, a, groups, rows, taps, window, step, corner, dilation, out_hw, base, bias, activation, out,
-    out_strides,
+    start, stop, x, image, a, groups, rows, taps, window, step, corner, dilation, out_hw, high, base, bias, activation,
+    out, out_strides,
 ):  # fmt: skip
-    """Job: one image and group, for few output channels: a packed panel would hardly be used again, so none is packed.
+    """Job: ``high`` output rows of one image and group, where packing panels costs more than it is worth.
 
     The sorted rows are one long line for every tap: a tile takes its pixels from there, those between two
-    rows of the output included, which go nowhere. LeNet-5's C1 and the gradients of first layers are like that.
+    rows of the output included, which go nowhere. First layers, their gradients and LeNet-5 are like that.
     """
     width = 2 * lanes(out)
     kk = window[0] * window[1]
-    channels = image[0] // groups
+    channels, parts = image[0] // groups, (out_hw[0] + high - 1) // high
     extra = ((window[0] - 1) * dilation[0] // step[0], (window[1] - 1) * dilation[1] // step[1])
     kinds = (min(step[0], (window[0] - 1) * dilation[0] + 1), min(step[1], (window[1] - 1) * dilation[1] + 1))
-    lines_high, pitch = out_hw[0] + extra[0], out_hw[1] + extra[1]
-    plane = lines_high * pitch
-    lines = np.zeros(channels * kinds[0] * kinds[1] * plane + 2 * width, out.dtype)
+    held, pitch = high + extra[0], out_hw[1] + extra[1]
+    plane = held * pitch
+    lines = np.zeros(channels * kinds[0] * kinds[1] * plane + 3 * width, out.dtype)
     offsets = np.empty(taps, np.int64)
     strides = (kinds[0] * kinds[1] * plane, kinds[1] * plane, plane, pitch)
     tap_offsets(0, taps, window, dilation, kinds, strides, offsets)
-    pixels = out_hw[0] * pitch - extra[1]
-    places = np.full(pixels + width, -1)
-    for oy in range(out_hw[0]):
+    places = np.full(high * pitch + width, -1)
+    for oy in range(high):
         for ox in range(out_hw[1]):
             places[oy * pitch + ox] = oy * out_strides[3] + ox * out_strides[4]
     scratch = np.empty(ROWS * width, out.dtype)
@@ -130,20 +139,24 @@ def _convolve_in_place(
     most = DEPTH // kk * kk if kk <= DEPTH else DEPTH
     nothing = out[:0]
     for job in range(start, stop):
-        b, group = job // groups, job % groups
-        sort_rows(x, image, group * channels, channels, b, 0, lines_high, lines_high, step, kinds, corner, pitch, lines)
+        b, group, oy0 = job // (groups * parts), job // parts % groups, job % parts * high
+        pixels = min(high, out_hw[0] - oy0) * pitch - extra[1]
+        sort_rows(
+            x, image, group * channels, channels, b, oy0, held, image[1] + oy0 + held, step, kinds, corner, pitch, lines
+        )
         for k0 in range(0, taps, most):
             depth = min(most, taps - k0)
+            steps = offsets[k0 : k0 + depth]
             tile_base, tile_bias = (base, bias) if k0 == 0 else (out, nothing)
             tile_activation = activation if k0 + depth == taps else 0
             for p in range(0, pixels, width):
                 for m in range(0, rows, ROWS):
                     channel = group * rows + m
                     tile(
-                        depth, a, group * padded * taps + k0 * padded + m * depth, lines, p, offsets[k0:],
+                        depth, a, group * padded * taps + k0 * padded + m * depth, lines, p, steps,
                         tile_base, tile_bias, channel, tile_activation,
-                        out, out_strides[0] + b * out_strides[1] + channel * out_strides[2], out_strides[2], places, p,
-                        min(ROWS, rows - m), min(width, pixels - p), scratch,
+                        out, out_strides[0] + b * out_strides[1] + channel * out_strides[2] + oy0 * out_strides[3],
+                        out_strides[2], places, p, min(ROWS, rows - m), min(width, pixels - p), scratch,
                     )  # fmt: skip
 
 
@@ -156,43 +169,73 @@ def pixels_in_place(image, window, step, corner, dilation, out_hw):
 
 
 @kernel
-def _pack_filters(start, stop, filters, rows, taps, most, panels):
-    """Job: a block of depth ``most`` of one group. Pack its (rows, taps) matrix as A panels."""
+def _pack_filters(start, stop, filters, rows, channels, window, met, turned, most, panels):
+    """Job: ``most`` steps of one group. Pack its filters as A panels, or, turned, those of its gradient, of whose
+    windows only the taps ``met`` count.
+    """
+    taps = channels * met.size
     padded = (rows + ROWS - 1) // ROWS * ROWS
     blocks = (taps + most - 1) // most
     for job in range(start, stop):
         group, k0 = job // blocks, job % blocks * most
-        depth = min(most, taps - k0)
-        pack(filters, group * rows * taps + k0, taps, 1, rows, depth, ROWS, panels, group * padded * taps + k0 * padded)
+        depth, to = min(most, taps - k0), group * padded * taps + k0 * padded
+        if not turned:
+            pack(filters, group * rows * taps + k0, taps, 1, rows, depth, ROWS, panels, to)
+        elif window == 1:
+            pack(filters, (group * taps + k0) * rows, 1, rows, rows, depth, ROWS, panels, to)
+        else:
+            for m in range(0, rows, ROWS):
+                at, apart = (group * channels * rows + m) * window, rows * window
+                pack_turned(filters, at, min(ROWS, rows - m), window, apart, met, k0, depth, panels, to + m * depth)
 
 
-def _correlate(x, filters, out, base, bias, activation, *, groups, step, corner, dilation, out_hw, out_strides):
-    """Write to ``out`` the correlation of x with filters (C_out, C_in / groups, KH, KW), plus ``base`` and ``bias``."""
+def _packed(filters, groups, rows, channels, window, met, turned):
+    """Return the A panels of filters of ``rows`` output and ``channels`` input channels per group."""
+    most = _most(met.size)
+    a = np.empty(groups * -(-rows // ROWS) * ROWS * channels * met.size + 2 * lanes(filters), filters.dtype)
+    launch(
+        _pack_filters, groups * -(-channels * met.size // most), filters.reshape(-1), rows, channels, window, met,
+        turned, most, a, work=rows * most / 4,
+    )  # fmt: skip
+    return a
+
+
+def _most(kk):
+    """How many steps a B panel holds at most, for a window of kk taps: whole channels where possible."""
+    return DEPTH // kk * kk if kk <= DEPTH else DEPTH
+
+
+def _correlate(
+    x, a, c_out, window, out, base, bias, activation, *, groups, step, corner, dilation, out_hw, out_strides
+):
+    """Write to ``out`` the correlation of x with c_out packed filters, plus ``base`` and ``bias``."""
     n, image = x.shape[0], x.shape[1:]
-    c_out, _, kh, kw = filters.shape
-    rows, taps = c_out // groups, filters[0].size
+    kh, kw = window
+    rows, taps = c_out // groups, image[0] // groups * kh * kw
     total, width = n * out_hw[0] * out_hw[1], 2 * lanes(x)
-    if not total:
-        return
-    most = DEPTH // (kh * kw) * kh * kw if kh * kw <= DEPTH else DEPTH
-    a = np.empty(groups * -(-rows // ROWS) * ROWS * taps + width, x.dtype)
-    launch(_pack_filters, groups * -(-taps // most), filters.reshape(-1), rows, taps, most, a, work=rows * most / 4)
-    if rows <= 2 * ROWS:
+    extra = ((kh - 1) * dilation[0] // step[0], (kw - 1) * dilation[1] // step[1])
+    if rows <= FEW_ROWS:
+        kinds = min(step[0], (kh - 1) * dilation[0] + 1) * min(step[1], (kw - 1) * dilation[1] + 1)
+        high = IN_PLACE // (image[0] // groups * kinds * (out_hw[1] + extra[1])) - extra[0]
+        high = min(out_hw[0], max(high, 4 * extra[0] + 1))
+        parts = -(-out_hw[0] // high)
+        high = -(-out_hw[0] // parts)
         launch(
-            _convolve_in_place, n * groups, x.reshape(-1), image, a, groups, rows, taps, (kh, kw), step, corner,
-            dilation, out_hw, base, bias, activation, out.reshape(-1), out_strides,
-            work=rows * taps * out_hw[0] * out_hw[1] / 8,
+            _convolve_in_place, n * groups * parts, x.reshape(-1), image, a, groups, rows, taps, window, step, corner,
+            dilation, out_hw, high, base, bias, activation, out.reshape(-1), out_strides,
+            work=rows * taps * high * out_hw[1] / 8,
         )  # fmt: skip
         return
     # A job sorts rows of which the neighbouring job needs some too: several rows of output share that.
-    extra = (kh - 1) * dilation[0] // step[0]
-    block = max(COLUMN_PANELS * width, (2 * extra + 2) * out_hw[1])
+    sorts = window != (1, 1) or step != (1, 1)
+    block = max(COLUMN_PANELS * width, (2 * extra[0] + 2) * out_hw[1] if sorts else 0)
     blocks = -(-total // block)
     block = -(-total // (blocks * width)) * width
     blocks = -(-total // block)
-    row_blocks = max(1, min(CHUNKS // (blocks * groups), rows // (8 * ROWS)))
+    # Every part of the rows packs the pixels anew, so there are more of them only where threads would have nothing to do.
+    row_blocks = 1 if get_num_threads() == 1 else max(1, min(CHUNKS // (blocks * groups), rows // (8 * ROWS)))
     launch(
-        _convolve, groups * blocks * row_blocks, x.reshape(-1), image, a, groups, rows, taps, (kh, kw), step, corner,
+        _convolve, groups * blocks * row_blocks, x.reshape(-1), image, a, groups, rows, taps, window, step, corner,
         dilation, out_hw, total, block, row_blocks, base, bias, activation, out.reshape(-1), out_strides,
         work=rows * taps * block / row_blocks / 8,
     )  # fmt: skip
@@ -200,9 +243,12 @@ def _correlate(x, filters, out, base, bias, activation, *, groups, step, corner,
 
 @kernel
 def _grad_weight(
-    start, stop, grad_out, x, n, image, groups, rows, taps, window, step, corner, dilation, out_hw, blocks, chunks, sums
-):
-    """Job: a block of taps of one group, over one chunk of the batch; it owns its place in ``sums``."""
+    start, stop, grad_out, x, n, image, groups, rows, parts, taps, window, step, corner, dilation, out_hw, blocks,
+    chunks, sums,
+):  # fmt: skip
+    """Job: a block of taps and a part of the output channels of one group, over one chunk of the batch; it owns its
+    place in ``sums``.
+    """
     width = 2 * lanes(sums)
     kk = window[0] * window[1]
     pixels = out_hw[0] * out_hw[1]
@@ -214,9 +260,10 @@ def _grad_weight(
     channels = min((block - 1) // kk + 2, image[0] // groups)
     lines = np.empty(0 if plain else sorted_size(DEPTH, out_hw, channels, kinds, extra) + 3 * width, sums.dtype)
     source = x if plain else lines
-    a = np.empty((rows + ROWS - 1) // ROWS * ROWS * DEPTH, sums.dtype)
-    panel = np.empty(width * (DEPTH + width), sums.dtype)
-    runs = np.empty((DEPTH + 1, 4), np.int64)
+    a = np.empty(ROW_PANELS * ROWS * DEPTH + width, sums.dtype)
+    panel = width * (DEPTH + width)
+    panels = np.empty((block + width - 1) // width * panel, sums.dtype)
+    starts, puts, lengths = np.empty(DEPTH + 1, np.int64), np.empty(DEPTH + 1, np.int64), np.empty(DEPTH + 1, np.int64)
     first_runs = np.empty(2, np.int64)
     places = np.empty(DEPTH, np.int64)
     columns = np.arange(width)
@@ -225,8 +272,12 @@ def _grad_weight(
     steps = np.arange(0, DEPTH * width, width)
     nothing = sums[:0]
     for job in range(start, stop):
-        chunk, group, tap0 = job // (groups * blocks), job // blocks % groups, job % blocks * block
+        chunk, group = job // (groups * blocks * parts), job // (blocks * parts) % groups
+        tap0, part = job // parts % blocks * block, job % parts
         tap1 = min(taps, tap0 + block)
+        m_start, m_stop = rows * part // parts // ROWS * ROWS, rows * (part + 1) // parts // ROWS * ROWS
+        if part + 1 == parts:
+            m_stop = rows
         begin, end = n * chunk // chunks * pixels, n * (chunk + 1) // chunks * pixels
         first = 0 if plain else group * (image[0] // groups) + tap0 // kk
         for q in range(begin, end, DEPTH):  # blocks of up to DEPTH pixels, which may belong to several images
@@ -244,7 +295,7 @@ def _grad_weight(
                 strides = (kinds[0] * kinds[1] * plane, kinds[1] * plane, plane, pitch)
                 here = (tap1 - 1) // kk - tap0 // kk + 1
                 sort_rows(x, image, first, here, b0, oy0, sorted_rows, period, step, kinds, corner, pitch, lines)
-            cut(q, q + depth, depth, out_hw, at, (0, 0, 0, 0), runs, first_runs, places)
+            cut(q, q + depth, depth, 0, out_hw, at, (0, 0, 0, 0), starts, puts, lengths, first_runs, places)
             tap_offsets(
                 group * taps + tap0 - first * kk,
                 tap1 - tap0,
@@ -254,23 +305,28 @@ def _grad_weight(
                 strides,
                 offsets,
             )
-            k = 0
-            while k < depth:  # A: the pixels of one image after the other
-                b, p = (q + k) // pixels, (q + k) % pixels
-                run = min(depth - k, pixels - p)
-                for m in range(0, rows, ROWS):
-                    at_g = ((b * groups + group) * rows + m) * pixels + p
-                    pack(grad_out, at_g, pixels, 1, min(ROWS, rows - m), run, ROWS, a, m * depth + k * ROWS)
-                k += run
             for tap in range(tap0, tap1, width):
-                count = min(width, tap1 - tap)
-                pack_pixels(source, runs, 0, first_runs[1], offsets[tap - tap0 :], count, panel)
-                for m in range(0, rows, ROWS):
-                    tile(
-                        depth, a, m * depth, panel, 0, steps, base, nothing, 0, 0,
-                        sums, ((chunk * groups + group) * rows + m) * taps + tap, taps, columns, 0,
-                        min(ROWS, rows - m), count, scratch,
-                    )  # fmt: skip
+                pack_pixels(
+                    source, starts, puts, lengths, first_runs[1], offsets[tap - tap0 :], min(width, tap1 - tap), panels,
+                    (tap - tap0) // width * panel,
+                )  # fmt: skip
+            for m0 in range(m_start, m_stop, ROW_PANELS * ROWS):
+                m1 = min(m_stop, m0 + ROW_PANELS * ROWS)
+                k = 0
+                while k < depth:  # the pixels of one image after the other
+                    b, p = (q + k) // pixels, (q + k) % pixels
+                    run = min(depth - k, pixels - p)
+                    for m in range(m0, m1, ROWS):
+                        at_g = ((b * groups + group) * rows + m) * pixels + p
+                        pack(grad_out, at_g, pixels, 1, min(ROWS, m1 - m), run, ROWS, a, (m - m0) * depth + k * ROWS)
+                    k += run
+                for m in range(m0, m1, ROWS):
+                    for tap in range(tap0, tap1, width):
+                        tile(
+                            depth, a, (m - m0) * depth, panels, (tap - tap0) // width * panel, steps, base, nothing, 0,
+                            0, sums, ((chunk * groups + group) * rows + m) * taps + tap, taps, columns, 0,
+                            min(ROWS, m1 - m), min(width, tap1 - tap), scratch,
+                        )  # fmt: skip
 
 
 def _dense(weight, table):
@@ -303,63 +359,28 @@ def conv2d_forward(
     shape = out_hw
     if window == (1, 1) and stride == (1, 1) and padding == ((0, 0), (0, 0)):  # rows of pixels have no ends
         x, shape = x.reshape(*x.shape[:2], 1, h_out * w_out), (1, h_out * w_out)
+    if not out.size:
+        return out
+    kk = window[0] * window[1]
+    a = _packed(filters, groups, c_out // groups, filters.shape[1], kk, np.arange(kk), False)
     _correlate(
-        x, filters, out, base, shift, ACTIVATIONS[activation], groups=groups, step=stride,
+        x, a, c_out, window, out, base, shift, ACTIVATIONS[activation], groups=groups, step=stride,
         corner=(padding[0][0], padding[1][0]), dilation=dilation, out_hw=shape,
         out_strides=(0, c_out * h_out * w_out, h_out * w_out, shape[1], 1),
     )  # fmt: skip
     return out
 
 
-@kernel
-def _turn(start, stop, filters, groups, rows, columns, window, corner, step, met, back):
-    """Job: up to 16 input channels of a group. Collect their filters of all output channels, from the last tap to the
-    first.
-
-    Of the window only ``met`` taps count, ``step`` apart, from ``corner`` on.
-    """
-    kh, kw = met
-    blocks = (columns + 15) // 16
-    for job in range(start, stop):
-        group, ic0 = job // blocks, job % blocks * 16
-        for oc in range(rows):
-            for ic in range(ic0, min(columns, ic0 + 16)):
-                here = ((group * columns + ic) * rows + oc) * kh * kw
-                there = (((group * rows + oc) * columns + ic) * window[0] + corner[0]) * window[1] + corner[1]
-                for y in range(kh):
-                    for x in range(kw):
-                        tap = there + (kh - 1 - y) * step[0] * window[1] + (kw - 1 - x) * step[1]
-                        poke(back, here + y * kw + x, peek(filters, tap))
-
-
-def _turned(filters, groups, corner, step, met):
-    """Return the filters (C_in, C_out // groups, *met) turned by 180 degrees, input and output channels exchanged."""
-    c_out, per_group, *window = filters.shape
-    back = np.empty((per_group * groups, c_out // groups, *met), filters.dtype)
-    launch(
-        _turn, groups * -(-per_group // 16), filters.reshape(-1), groups, c_out // groups, per_group, tuple(window),
-        corner, step, met, back.reshape(-1), work=back[0].size * 16,
-    )  # fmt: skip
-    return back
-
-
+@lru_cache(256)
 def _meeting(kind, kernel, stride, dilation, before):
-    """Return which taps input pixels kind, kind + stride, ... meet: (first tap, its step, how many, first output,
+    """Return which taps input pixels kind, kind + stride, ... meet, from the last to the first: (taps, first output,
     dilation).
 
     Pixel kind + i * stride and tap t meet at output place (kind + before - t * dilation) / stride + i.
     """
-    met = [t for t in range(kernel) if (kind + before - t * dilation) % stride == 0]
-    if not met:
-        return 0, 1, 0, 0, 1
+    met = [t for t in reversed(range(kernel)) if (kind + before - t * dilation) % stride == 0]
     places = [(kind + before - t * dilation) // stride for t in met]
-    return (
-        met[0],
-        met[1] - met[0] if len(met) > 1 else 1,
-        len(met),
-        places[-1],
-        places[0] - places[1] if len(met) > 1 else 1,
-    )
+    return met, places[0] if met else 0, places[1] - places[0] if len(met) > 1 else 1
 
 
 def conv2d_grad_input(grad_out, weight, *, input_shape, stride, padding, dilation, groups, table):
@@ -375,19 +396,20 @@ def conv2d_grad_input(grad_out, weight, *, input_shape, stride, padding, dilatio
     if window == (1, 1) and stride == (1, 1) and padding == ((0, 0), (0, 0)):
         grad_out, h, w = grad_out.reshape(n, c_out, 1, h * w), 1, h * w
     if n and winograd.wins(*filters.shape[:2], window, stride, dilation, groups, (h, w)):
-        back = _turned(filters, 1, (0, 0), (1, 1), (3, 3))
-        winograd.correlate(grad_out, back, grad_input, nothing, nothing, 0, (2 - padding[0][0], 2 - padding[1][0]))
+        corner = (2 - padding[0][0], 2 - padding[1][0])
+        winograd.correlate(grad_out, filters, grad_input, nothing, nothing, 0, corner, turned=True)
         return grad_input
     for ky in range(min(stride[0], h)):
-        top, step_y, kh, oy, hole_y = _meeting(ky, window[0], stride[0], dilation[0], padding[0][0])
+        met_y, oy, hole_y = _meeting(ky, window[0], stride[0], dilation[0], padding[0][0])
         for kx in range(min(stride[1], w)):
-            left, step_x, kw, ox, hole_x = _meeting(kx, window[1], stride[1], dilation[1], padding[1][0])
-            if kh * kw == 0:
+            met_x, ox, hole_x = _meeting(kx, window[1], stride[1], dilation[1], padding[1][0])
+            if not (met_y and met_x):
                 grad_input[:, :, ky :: stride[0], kx :: stride[1]] = 0
                 continue
-            back = _turned(filters, groups, (top, left), (step_y, step_x), (kh, kw))
+            met = [y * window[1] + x for y in met_y for x in met_x]
+            a = _packed(filters, groups, c_in // groups, c_out // groups, window[0] * window[1], np.array(met), True)
             _correlate(
-                grad_out, back, grad_input, nothing, nothing, 0, groups=groups, step=(1, 1),
+                grad_out, a, c_in, (len(met_y), len(met_x)), grad_input, nothing, nothing, 0, groups=groups, step=(1, 1),
                 corner=(-oy, -ox), dilation=(hole_y, hole_x),
                 out_hw=(len(range(ky, h, stride[0])), len(range(kx, w, stride[1]))),
                 out_strides=(ky * w + kx, c_in * h * w, h * w, w * stride[0], stride[1]),
@@ -411,16 +433,18 @@ def conv2d_grad_weight(grad_out, x, *, weight_shape, stride, padding, dilation, 
         if (kh, kw) == (1, 1) and stride == (1, 1) and padding == ((0, 0), (0, 0)):
             image, out_hw = (image[0], 1, image[1] * image[2]), (1, out_hw[0] * out_hw[1])
         blocks = -(-taps // (COLUMN_PANELS * 2 * lanes(x)))
-        # With few blocks of taps the batch is split too. The shapes alone decide, so that every number of threads
-        # adds the same numbers in the same order.
-        chunks = max(1, min(n, CHUNKS // (groups * blocks)))
-        parts = np.empty((chunks, c_out, taps), x.dtype)
+        # With few blocks the batch is split too. The shapes alone decide, so that every number of threads adds the
+        # same numbers in the same order.
+        row_blocks = -(-rows // (ROW_PANELS * ROWS))
+        chunks = max(1, min(n, CHUNKS // (groups * blocks * row_blocks)))
+        parts = 1 if get_num_threads() == 1 else row_blocks
+        sums = np.empty((chunks, c_out, taps), x.dtype)
         launch(
-            _grad_weight, chunks * groups * blocks, grad_out.reshape(-1), x.reshape(-1), n, image, groups, rows,
-            taps, (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, tuple(out_hw), blocks, chunks,
-            parts.reshape(-1), work=grad_out.size / c_out * rows * taps / (chunks * blocks) / 8,
+            _grad_weight, chunks * groups * blocks * parts, grad_out.reshape(-1), x.reshape(-1), n, image, groups, rows,
+            parts, taps, (kh, kw), stride, (padding[0][0], padding[1][0]), dilation, tuple(out_hw), blocks, chunks,
+            sums.reshape(-1), work=grad_out.size / c_out * rows * taps / (chunks * blocks * parts) / 8,
         )  # fmt: skip
-        sums = parts.sum(axis=0) if chunks > 1 else parts[0]
+        sums = sums.sum(axis=0) if chunks > 1 else sums[0]
     filters = sums.reshape(c_out, x.shape[1] // groups, kh, kw)
     return filters if table is None else filters[table]
 

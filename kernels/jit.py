@@ -149,7 +149,9 @@ class _Cache(FunctionCache):  # type: ignore[misc]
                 return
 
 
-def kernel(function: Callable[..., Any] | None = None, *, any_order: bool = False, allocates: bool = True) -> Any:
+def kernel(
+    function: Callable[..., Any] | None = None, *, any_order: bool = False, allocates: bool = True, inline: bool = False
+) -> Any:
     """Compile ``function`` on its first call; later processes load the machine code from the cache.
 
     ``@kernel(any_order=True)`` is for long sums: the compiler may add their terms in an order of its own (always
@@ -159,6 +161,10 @@ def kernel(function: Callable[..., Any] | None = None, *, any_order: bool = Fals
     ``@kernel(allocates=False)`` is for what other kernels call in their inner loops: it makes no array, so Numba need
     not count references to those it gets, which is an atomic operation for each of them on the way in and out. A
     matrix tile of depth 64 runs 1.2 times as fast.
+
+    ``@kernel(inline=True)`` is for the innermost of these: its code becomes part of its callers'. An array is handed
+    over as seven numbers through memory, ten of them cost a call as much as 120 multiply-adds of whole vectors:
+    without the call a matrix tile of depth 64 runs another 1.1 times as fast, one of depth 9 1.5 times.
 
     Examples
     --------
@@ -173,9 +179,9 @@ def kernel(function: Callable[..., Any] | None = None, *, any_order: bool = Fals
     array([1., 2., 3.])
     """
     if function is None:
-        return partial(kernel, any_order=any_order, allocates=allocates)
+        return partial(kernel, any_order=any_order, allocates=allocates, inline=inline)
     flags = {**FLAGS, "fastmath": FLAGS["fastmath"] | {"reassoc"}} if any_order else FLAGS
-    dispatcher = numba.njit(**flags, _nrt=allocates)(function)
+    dispatcher = numba.njit(**flags, _nrt=allocates and not inline, forceinline=inline)(function)
     folder = None if config.DISABLE_JIT else cache_folder()
     if folder is not None:
         numbas_own, config.CACHE_DIR = config.CACHE_DIR, str(folder)

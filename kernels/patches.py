@@ -17,11 +17,15 @@ panels too.
 
 from __future__ import annotations
 
+from minicnn.kernels.gemm import ROWS
 from minicnn.kernels.jit import kernel
-from minicnn.kernels.simd import even, lanes, load, peek, poke, splat, square, store, transpose, tuple_setitem
+from minicnn.kernels.simd import even, lanes, load, prefetch, peek, poke, splat, square, store, transpose, tuple_setitem
 
 
-@kernel(allocates=False)
+AHEAD = 8  # taps
+
+
+@kernel(inline=True)
 def inside(first, step, count, size):
     """Return t0, t1: exactly for t0 <= t < t1 (within 0 .. count) lies first + t * step in 0 .. size - 1."""
     t0 = 0 if first >= 0 else min(count, (step - 1 - first) // step)
@@ -29,25 +33,25 @@ def inside(first, step, count, size):
     return t0, max(t0, t1)
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _copy_every(x, at, step, t0, t1, count, lines, here):
     """Write count numbers to lines[here]: x[at + t * step] for t0 <= t < t1, the others 0."""
     n = lanes(lines)
     for t in range(t0):
-        lines[here + t] = 0
+        poke(lines, here + t, lines.dtype.type(0))
     t = t0
-    if step == 1:
-        while t + n <= t1:
-            store(lines, here + t, load(x, at + t))
-            t += n
-    elif step == 2:
-        while t + n < t1:
-            store(lines, here + t, even(load(x, at + 2 * t), load(x, at + 2 * t + n)))
+    vectors = (t1 - t0 + n - 1) // n * n  # the last one may reach too far: what follows is written later
+    if step <= 2 and at + (t0 + vectors) * step <= x.size:
+        while t < t1:
+            if step == 1:
+                store(lines, here + t, load(x, at + t))
+            else:
+                store(lines, here + t, even(load(x, at + 2 * t), load(x, at + 2 * t + n)))
             t += n
     for rest in range(t, t1):
         poke(lines, here + rest, peek(x, at + rest * step))
     for t in range(t1, count):
-        lines[here + t] = 0
+        poke(lines, here + t, lines.dtype.type(0))
 
 
 @kernel(allocates=False)
@@ -75,6 +79,9 @@ def sort_rows(x, image, channel, channels, b0, oy0, rows, period, step, kinds, c
                     y = oy * step[0] + fy - corner[0]
                     if 0 <= y < h:
                         row = ((b * image[0] + channel + c) * h + y) * w
+                        if fx == 0:
+                            for t in range(0, w, 2 * n):
+                                prefetch(x, row + h * w + t)
                         _copy_every(x, row + first, step[1], t0, t1, pitch, lines, here)
                     else:
                         for t in range(
@@ -107,30 +114,32 @@ def tap_offsets(tap, count, window, dilation, kinds, strides, offsets):
 
 
 @kernel(allocates=False)
-def cut(q0, q1, width, out_hw, source, out_strides, runs, first_runs, places):
+def cut(q0, q1, width, panel, out_hw, source, out_strides, starts, puts, lengths, first_runs, places):
     """Divide the output pixels q0 .. q1 - 1 into panels of ``width`` columns, and each panel into runs within one
     output row.
 
-    A run is (panel, first column in it, length, place of its first window in the source); panel i has the runs
-    first_runs[i] .. first_runs[i + 1] - 1. ``source`` is (place of image 0, of an image, of an output row, step of a
-    column); places[q - q0] is where the pixel goes, by ``out_strides`` (first place, image, row, column).
+    Run r is ``lengths[r]`` windows from ``starts[r]`` of the source on and goes to ``puts[r]``: its first column, plus
+    ``panel`` for every panel before. Panel i has the runs first_runs[i] .. first_runs[i + 1] - 1. ``source`` is (place
+    of image 0, of an image, of an output row, step of a column); places[q - q0] is where the pixel goes, by
+    ``out_strides`` (first place, image, row, column).
     """
     h, w = out_hw
     b, oy, ox = q0 // (h * w), q0 // w % h, q0 % w
-    r = panel = j = 0
+    r = full = j = 0
     q = q0
     first_runs[0] = 0
     while q < q1:
         length = min(q1 - q, w - ox, width - j)
-        runs[r, 0], runs[r, 1], runs[r, 2] = panel, j, length
-        runs[r, 3] = source[0] + b * source[1] + oy * source[2] + ox * source[3]
+        poke(starts, r, source[0] + b * source[1] + oy * source[2] + ox * source[3])
+        poke(puts, r, full * panel + j)
+        poke(lengths, r, length)
         to = out_strides[0] + b * out_strides[1] + oy * out_strides[2] + ox * out_strides[3]
         for t in range(length):
-            places[q - q0 + t] = to + t * out_strides[3]
+            poke(places, q - q0 + t, to + t * out_strides[3])
         r, q, j, ox = r + 1, q + length, j + length, ox + length
         if j == width or q == q1:
-            panel, j = panel + 1, 0
-            first_runs[panel] = r
+            full, j = full + 1, 0
+            first_runs[full] = r
         if ox == w:
             ox, oy = 0, oy + 1
             if oy == h:
@@ -138,52 +147,56 @@ def cut(q0, q1, width, out_hw, source, out_strides, runs, first_runs, places):
 
 
 @kernel(allocates=False)
-def pack_patches(source, runs, r0, r1, offsets, depth, panels):
-    """Fill the B panels of the runs r0 .. r1 - 1: row k is a tap, a column an output pixel. Each panel has a row to
-    spare.
+def pack_patches(source, starts, puts, lengths, r0, r1, first, offsets, depth, panels):
+    """Fill the B panels of the runs r0 .. r1 - 1: row k is a tap, a column an output pixel. ``first`` is the place of
+    the first of these panels; each has a row to spare.
 
-    Whole vectors are copied: what is too much is overwritten by the next run or row. Columns of no run hold anything.
-    One tap of all panels after the other: so an image is read in long pieces, which the machine sees coming.
+    Two whole vectors are copied for every run: what is too much is overwritten by the next run or row. Columns of no
+    run hold anything. One tap of all panels after the other: so an image is read in long pieces, and what comes
+    ``AHEAD`` taps later is asked for in time (1.15 times as fast where the image lies in place).
     """
     n = lanes(panels)
-    size = (depth + 1) * 2 * n
-    if runs[r1 - 1, 3] + offsets[depth - 1] + 2 * n > source.size:  # the end of an image that was not copied
+    if peek(starts, r1 - 1) + peek(offsets, depth - 1) + 2 * n > source.size:  # the end of an image in place
         for k in range(depth):
             for r in range(r0, r1):
-                here = (runs[r, 0] - runs[r0, 0]) * size + k * 2 * n + runs[r, 1]
-                for t in range(runs[r, 2]):
-                    panels[here + t] = source[runs[r, 3] + offsets[k] + t]
+                here, at = puts[r] - first + k * 2 * n, starts[r] + offsets[k]
+                for t in range(lengths[r]):
+                    poke(panels, here + t, peek(source, at + t))
         return
     for k in range(depth):
+        here, at, ahead = k * 2 * n - first, peek(offsets, k), peek(offsets, min(k + AHEAD, depth - 1))
         for r in range(r0, r1):
-            here, at = (runs[r, 0] - runs[r0, 0]) * size + k * 2 * n + runs[r, 1], runs[r, 3] + offsets[k]
-            store(panels, here, load(source, at))
-            if runs[r, 2] > n:
-                store(panels, here + n, load(source, at + n))
+            there = peek(starts, r)
+            prefetch(source, there + ahead)
+            store(panels, peek(puts, r) + here, load(source, there + at))
+            store(panels, peek(puts, r) + here + n, load(source, there + at + n))
 
 
 @kernel(allocates=False)
-def pack_pixels(source, runs, r0, r1, offsets, taps, panel):
-    """Fill a B panel the other way round: row k is an output pixel, a column a tap. One vector of rows is to spare."""
-    n = lanes(panel)
-    zero = splat(panel, 0)
-    for r in range(r0, r1):
-        length, at = runs[r, 2], runs[r, 3]
+def pack_pixels(source, starts, puts, lengths, runs, offsets, taps, panels, first):
+    """Fill the B panel at panels[first] the other way round: row k is an output pixel, a column a tap. One vector of rows
+    is to spare.
+    """
+    n = lanes(panels)
+    zero = splat(panels, 0)
+    for r in range(runs):
+        length, at = lengths[r], starts[r]
         whole = at + length + n + offsets[taps - 1] <= source.size
         for t in range(0, length, n):
-            here = (runs[r, 1] + t) * 2 * n
+            here = first + (puts[r] + t) * 2 * n
             for j in range(0, taps, n):
                 if whole:
                     block = square(zero)
                     for i in range(n):
                         block = tuple_setitem(block, i, load(source, at + t + offsets[min(j + i, taps - 1)]))
+                        prefetch(source, at + t + offsets[min(j + i + 2 * n, offsets.size - 1)])
                     block = transpose(block)
                     for i in range(n):
-                        store(panel, here + i * 2 * n + j, block[i])
+                        store(panels, here + i * 2 * n + j, block[i])
                 else:
                     for i in range(min(n, length - t)):
                         for tap in range(j, min(taps, j + n)):
-                            panel[here + i * 2 * n + tap] = source[at + t + i + offsets[tap]]
+                            panels[here + i * 2 * n + tap] = source[at + t + i + offsets[tap]]
 
 
 @kernel(allocates=False)
@@ -194,3 +207,22 @@ def sorted_size(block, out_hw, channels, kinds, extra):
     h, w = out_hw
     rows = (block - 1) // w + 2 + ((block - 1) // (h * w) + 2) * extra[0]
     return channels * kinds[0] * kinds[1] * rows * (w + extra[1])
+
+
+@kernel(allocates=False)
+def pack_turned(filters, at, rows, window, apart, met, k0, depth, panel, to):
+    """Fill an A panel with the filters of a gradient: row i, step k is tap ``met[(k0 + k) % met.size]`` of output channel
+    ``(k0 + k) // met.size``, which lie ``apart`` from each other, and those of neighbouring rows ``window``.
+    """
+    c, t = k0 // met.size, k0 % met.size
+    for k in range(depth):
+        there, here = at + c * apart + peek(met, t), to + k * ROWS
+        if rows == ROWS:
+            for i in range(ROWS):
+                poke(panel, here + i, peek(filters, there + i * window))
+        else:
+            for i in range(rows):
+                poke(panel, here + i, peek(filters, there + i * window))
+        t += 1
+        if t == met.size:
+            c, t = c + 1, 0

@@ -96,6 +96,22 @@ def load(typing_context, array, index):
 
 
 @intrinsic
+def prefetch(typing_context, array, index):
+    """Ask for the cache line of ``array[index]``, which will be wanted soon; any index will do."""
+
+    def code(context, builder, signature, arguments):
+        address = builder.bitcast(_address(context, builder, signature.args[0], *arguments), cgutils.voidptr_t)
+        number = cgutils.int32_t
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        read, everywhere, data = (ir.Constant(number, value) for value in (1, 3, 1))
+        builder.call(ask, [address, read, everywhere, data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), code
+
+
+@intrinsic
 def store(typing_context, array, index, value):
     """Write the vector ``value`` to ``array[index]`` and the places after it."""
 

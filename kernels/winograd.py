@@ -27,8 +27,8 @@ import os
 import numpy as np
 
 from minicnn.kernels.gemm import ROWS, pack, tile
-from minicnn.kernels.jit import kernel, launch
-from minicnn.kernels.patches import sort_rows
+from minicnn.kernels.jit import get_num_threads, kernel, launch
+from minicnn.kernels.patches import pack_turned, sort_rows
 from minicnn.kernels.simd import (
     broadcast,
     fma,
@@ -90,7 +90,7 @@ def wins(c_out, c_in, window, stride, dilation, groups, out_hw):
     )
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _filter_transform(a, at, apart, out, to, to_apart):
     """Write G g: six vectors from the three at ``a[at]``, ``apart`` from each other."""
     g0, g1, g2 = load(a, at), load(a, at + apart), load(a, at + 2 * apart)
@@ -105,7 +105,7 @@ def _filter_transform(a, at, apart, out, to, to_apart):
     store(out, to + 5 * to_apart, g2)
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _input_transform(d, at, apart, out, to, to_apart):
     """Write B' d: six vectors from the six at ``d[at]``, ``apart`` from each other."""
     d0, d1, d2 = load(d, at), load(d, at + apart), load(d, at + 2 * apart)
@@ -121,7 +121,7 @@ def _input_transform(d, at, apart, out, to, to_apart):
     store(out, to + 5 * to_apart, fma(four, d1, d5) - five * d3)
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _output_transform(m, at, apart, out, to, to_apart):
     """Write A' m: four vectors from the six at ``m[at]``, ``apart`` from each other."""
     m1, m2 = load(m, at + apart), load(m, at + 2 * apart)
@@ -134,7 +134,7 @@ def _output_transform(m, at, apart, out, to, to_apart):
 
 
 @kernel(allocates=False)
-def _transform_filters(filters, c_out, c_in, m0, m1, taps, half, u):
+def _transform_filters(filters, c_out, c_in, turned, from_last, m0, m1, taps, half, u):
     """Write G g G' of the output channels m0 .. m1 - 1: u[place, panel of six, ic] holds six numbers, an A panel for
     each place.
     """
@@ -142,7 +142,10 @@ def _transform_filters(filters, c_out, c_in, m0, m1, taps, half, u):
     panel_size = c_in * ROWS + n  # a vector reaches beyond six rows: the next channel sets that right, or nobody minds
     place_size = (m1 - m0 + ROWS - 1) // ROWS * panel_size
     for m in range(m0, m1, ROWS):
-        pack(filters, m * c_in * 9, c_in * 9, 1, min(ROWS, c_out - m), c_in * 9, ROWS, taps, 0)
+        if turned:
+            pack_turned(filters, m * 9, min(ROWS, c_out - m), 9, c_out * 9, from_last, 0, c_in * 9, taps, 0)
+        else:
+            pack(filters, m * c_in * 9, c_in * 9, 1, min(ROWS, c_out - m), c_in * 9, ROWS, taps, 0)
         for ic in range(c_in):
             for r in range((ROWS - 1) // n * n, -1, -n):
                 for kx in range(3):
@@ -152,7 +155,7 @@ def _transform_filters(filters, c_out, c_in, m0, m1, taps, half, u):
                     _filter_transform(half, i * 3 * n, n, u, here + i * IN * place_size, place_size)
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _gather(lines, corners, first, count, pitch, size, d):
     """Write size x size pixels of up to one vector of tiles to d[place, tile]: squares of pixels, transposed."""
     n = lanes(d)
@@ -179,7 +182,7 @@ def _corners(t0, t1, high, wide, pitch, period, corners):
 
 @kernel
 def _winograd(
-    start, stop, x, image, filters, c_out, parts, part, corner, out_hw, total, block, residual, bias, activation, out
+    start, stop, x, image, filters, turned, c_out, parts, part, corner, out_hw, total, block, residual, bias, activation, out
 ):  # fmt: skip
     """Job: a part of the output channels at a block of the ``total`` tiles of the batch.
 
@@ -204,7 +207,7 @@ def _winograd(
     products = np.empty(TILE_PANELS * FILTERS * PLACES * width, out.dtype)
     pieces = np.empty((OUT + 2) * IN * width, out.dtype)
     line = np.empty(OUT * (OUT * width + n), out.dtype)
-    corners = np.empty(block, np.int64)
+    corners, from_last = np.empty(block, np.int64), np.arange(8, -1, -1)
     places = np.arange(width)
     steps = np.arange(0, c_in * width, width)
     scratch = np.empty(ROWS * width, out.dtype)
@@ -227,7 +230,7 @@ def _winograd(
                     _input_transform(d, (PLACES + j) * n, IN * n, v, to + j * v_size, IN * v_size)
         for m0 in range(job % parts * part, min(c_out, (job % parts + 1) * part), FILTERS):
             m1 = min(m0 + FILTERS, min(c_out, (job % parts + 1) * part))
-            _transform_filters(filters, c_out, c_in, m0, m1, taps, pieces, u)
+            _transform_filters(filters, c_out, c_in, turned, from_last, m0, m1, taps, pieces, u)
             place_size = (m1 - m0 + ROWS - 1) // ROWS * panel_size
             for t in range(t0, t1, TILE_PANELS * width):
                 t_stop = min(t1, t + TILE_PANELS * width)
@@ -293,7 +296,7 @@ def _place(line, t, t_stop, high, wide, c_out, channel, out_hw, residual, bias, 
         t += run
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _scatter(pieces, at, line, to, apart):
     """Write the 4 x 4 outputs of a vector of tiles, pieces[i, j, tile], to four lines of pixels, ``apart`` from each
     other.
@@ -310,7 +313,7 @@ def _scatter(pieces, at, line, to, apart):
                 store(line, to + i * apart + t * OUT + j, block[t])
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _finish(line, here, length, residual, bias, channel, activation, out, at):
     """Copy a run of outputs to their place, with the epilogue."""
     n = lanes(out)
@@ -344,8 +347,10 @@ def _finish(line, here, length, residual, bias, channel, activation, out, at):
             t += 1
 
 
-def correlate(x, filters, out, residual, bias, activation, corner):
+def correlate(x, filters, out, residual, bias, activation, corner, turned=False):
     """Write to ``out`` (N, C_out, H_out, W_out) the correlation of x with filters (C_out, C_in, 3, 3) at stride 1.
+
+    With ``turned``, filters (C_in, C_out, 3, 3) are turned by 180 degrees, input and output channels exchanged.
 
     ``residual`` (flat, as out) and ``bias`` are added unless empty; ``activation`` is a value of ACTIVATIONS.
     """
@@ -356,17 +361,17 @@ def correlate(x, filters, out, residual, bias, activation, corner):
     blocks = -(-total // (most * width))
     block = -(-total // (blocks * width)) * width
     blocks = -(-total // block)
-    # Few tiles: the output channels are divided too, though each part transforms the inputs anew.
-    parts = max(1, min(8 // blocks, c_out // 96))
+    # Few tiles: threads divide the output channels too, though each part transforms the inputs anew.
+    parts = 1 if get_num_threads() == 1 else max(1, min(8 // blocks, c_out // 96))
     part = -(-c_out // (parts * ROWS)) * ROWS
     launch(
-        _winograd, blocks * parts, x.reshape(-1), x.shape[1:], filters.reshape(-1), c_out, parts, part, corner,
+        _winograd, blocks * parts, x.reshape(-1), x.shape[1:], filters.reshape(-1), turned, c_out, parts, part, corner,
         (h_out, w_out), total, block, residual, bias, activation, out.reshape(-1),
         work=c_in * c_out * block * PLACES / parts / 8,
     )  # fmt: skip
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _grad_out_transform(y, at, apart, out, to, to_apart):
     """Write A y: six vectors from the four at ``y[at]``, ``apart`` from each other."""
     y0, y1, y2, y3 = load(y, at), load(y, at + apart), load(y, at + 2 * apart), load(y, at + 3 * apart)
@@ -380,7 +385,7 @@ def _grad_out_transform(y, at, apart, out, to, to_apart):
     store(out, to + 5 * to_apart, y3)
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _filter_back(s, at, apart, out, to, to_apart):
     """Write G' s: three vectors from the six at ``s[at]``, ``apart`` from each other."""
     s1, s2 = load(s, at + apart), load(s, at + 2 * apart)
