@@ -40,14 +40,14 @@ LOSS, TOP, LOG_SUM, WEIGHT, LABEL, PEAK = range(6)
 KINDS = 6
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _places(p, classes, places):
     """Return the first place of the path and how many it has."""
     image = classes * places
     return p.at // image * places + p.at % image, 1 if p.shrink else p.count
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _put(kept, kind, place, count, values):
     at = kind * (kept.size // KINDS) + place
     store_part(kept, at, count, values[0])
@@ -55,7 +55,7 @@ def _put(kept, kind, place, count, values):
         store_part(kept, at + lanes(kept), count - lanes(kept), values[1])
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _get(kept, kind, place, count, p):
     at = kind * (kept.size // KINDS) + place
     if p.shrink:
@@ -63,7 +63,7 @@ def _get(kept, kind, place, count, p):
     return load_part(kept, at, count, 0), load_part(kept, at + lanes(kept), count - lanes(kept), 0)
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _spread(spread, x, p, line, v):
     if spread.size == x.size:
         return read(spread, p, line, v, 0)

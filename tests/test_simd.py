@@ -29,6 +29,7 @@ from minicnn.kernels.simd import (
     odd,
     peek,
     poke,
+    prefetch,
     select,
     splat,
     sqrt,
@@ -226,6 +227,18 @@ def test_single_numbers_and_any_alignment(dtype):
     a, out = np.arange(n + 6, dtype=dtype), np.zeros(2 * n + 2, dtype)
     run(a, out)
     np.testing.assert_array_equal(out, [5, *a[3 : n + 3], *[2] * n, 0])
+
+
+@every_dtype
+def test_asking_for_memory_ahead_changes_nothing_wherever_it_is(dtype):
+    @compiled
+    def run(a):
+        for index in (0, a.size, -(2**40), 2**40):
+            prefetch(a, index)
+
+    a = np.arange(width(dtype), dtype=dtype)
+    run(a)
+    np.testing.assert_array_equal(a, np.arange(a.size))
 
 
 @every_dtype
