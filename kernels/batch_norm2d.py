@@ -19,6 +19,7 @@ PyTorch's batch norm + ReLU on one EPYC core with AVX2, batch 4: forward 2.4 to 
   rest of the mean goes into the shift.
 - Vectors run through a plane in a loop that knows them to be whole, which alone is 1.3 times as fast; the rest of a
   plane is one call of the same function.
+- The running statistics and 1 / std are the kernels' too: ten operations of NumPy on a handful of numbers took 14 us.
 - A job is a channel where something is summed, else an image plane.
 """
 
