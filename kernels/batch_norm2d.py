@@ -19,6 +19,7 @@ PyTorch's batch norm + ReLU on one EPYC core with AVX2, batch 4: forward 2.4 to 
   rest of the mean goes into the shift.
 - Vectors run through a plane in a loop that knows them to be whole, which alone is 1.3 times as fast; the rest of a
   plane is one call of the same function.
+- The running statistics and 1 / std are the kernels' too: ten operations of NumPy on a handful of numbers took 14 us.
 - A job is a channel where something is summed, else an image plane.
 """
 
@@ -59,7 +60,7 @@ def _total(parts):
 
 
 @kernel
-def _statistics(start, stop, x, n, channels, pixels, mean, var):
+def _statistics(start, stop, x, n, channels, pixels, old, share, correction, mean, var, new):
     width = lanes(x)
     whole = pixels - pixels % width
     for c in range(start, stop):
@@ -74,6 +75,15 @@ def _statistics(start, stop, x, n, channels, pixels, mean, var):
         distance = _total(sums) / (n * pixels)
         mean[c] = first + distance
         var[c] = _total(squares) / (n * pixels) - distance * distance
+        if old is not None:
+            new[0][c] = (1 - share) * old[0][c] + share * mean[c]
+            new[1][c] = (1 - share) * old[1][c] + share * (var[c] * correction)
+
+
+@kernel
+def _inv_std(start, stop, var, eps, inv_std):
+    for c in range(start, stop):
+        inv_std[c] = 1 / np.sqrt(var[c] + eps)
 
 
 @kernel(allocates=False)
@@ -193,12 +203,26 @@ def _grad(
                     _put_grad(images, out, at + whole, pixels - whole, line, bounds, plane, grad_input, grad_residual)
 
 
-def batch_norm2d_statistics(x):
-    """Return the mean and the (biased) variance of each channel, in double precision."""
+def batch_norm2d_statistics(x, running=None, share=0.0, correction=1.0):
+    """Return the mean and the (biased) variance of each channel, in double precision, and the new running ones.
+
+    The running ones, a pair, move by ``share`` towards the mean and the variance times ``correction``.
+    """
     n, channels, h, w = x.shape
     mean, var = np.empty(channels), np.empty(channels)
-    launch(_statistics, channels, x.reshape(-1), n, channels, h * w, mean, var, work=n * h * w)
-    return mean, var
+    moved = None if running is None else (np.empty(channels, x.dtype), np.empty(channels, x.dtype))
+    launch(
+        _statistics, channels, x.ravel(), n, channels, h * w, running, share, correction, mean, var, moved,
+        work=n * h * w,
+    )  # fmt: skip
+    return mean, var, moved
+
+
+def batch_norm2d_inv_std(var, eps):
+    """Return 1 / sqrt(var + eps) in double precision."""
+    inv_std = np.empty(var.size)
+    launch(_inv_std, var.size, var, eps, inv_std, work=10)
+    return inv_std
 
 
 def batch_norm2d_forward(x, mean, inv_std, weight, bias, residual=None, *, activation=None):
@@ -206,8 +230,8 @@ def batch_norm2d_forward(x, mean, inv_std, weight, bias, residual=None, *, activ
     n, channels, h, w = x.shape
     out = np.empty_like(x)
     launch(
-        _forward, n * channels, x.reshape(-1), channels, h * w, mean, inv_std, weight, bias, _flat(residual),
-        _BOUNDS[activation], out.reshape(-1), work=h * w,
+        _forward, n * channels, x.ravel(), channels, h * w, mean, inv_std, weight, bias, _flat(residual),
+        _BOUNDS[activation], out.ravel(), work=h * w,
     )  # fmt: skip
     return out
 
@@ -224,10 +248,10 @@ def batch_norm2d_grad(grad_out, x, mean, inv_std, weight, bias, out=None, *, act
     grad_input, grad_residual = np.empty_like(x), None if out is None else np.empty_like(x)
     grad_weight, grad_bias = np.empty(channels), np.empty(channels)
     group = min(channels, 1 + GROUP_BYTES // (2 * (x.nbytes // channels + 1)))
-    images = grad_out.reshape(-1), x.reshape(-1)
+    images = grad_out.ravel(), x.ravel()
     launch(
         _grad, channels, images, _flat(out), n, channels, h * w, group, mean, inv_std, weight, bias,
-        _BOUNDS[activation], training, sums, grad_input.reshape(-1), grad_weight, grad_bias, _flat(grad_residual),
+        _BOUNDS[activation], training, sums, grad_input.ravel(), grad_weight, grad_bias, _flat(grad_residual),
         work=n * h * w,
     )  # fmt: skip
     return grad_input, grad_weight if sums else None, grad_bias if sums else None, grad_residual
@@ -235,4 +259,4 @@ def batch_norm2d_grad(grad_out, x, mean, inv_std, weight, bias, out=None, *, act
 
 def _flat(array):
     """Return the memory of ``array``, if there is one, as one axis."""
-    return None if array is None else array.reshape(-1)
+    return None if array is None else array.ravel()

@@ -1,8 +1,9 @@
 """exp, log, tanh and sigmoid of a whole vector at once.
 
-Numba calls the C library for each of them, one number at a time: 5 to 20 ns. Here a vector of 8 takes 2 to 4 ns
-(EPYC, AVX2), wrong by at most 2 units in the last place (ulp), because each is nothing but additions and
-multiplications. All follow the same plan, in three steps.
+Numba calls the C library for each of them, one number at a time: 5 to 22 ns. Here exp takes 0.4 ns a number, sigmoid
+0.5, tanh 1.0 (EPYC, AVX2, float32; PyTorch 0.9, 1.0, 3.3), because each is nothing but additions and multiplications.
+They are wrong by at most 1 unit in the last place (exp, log), 1.5 (tanh), in both dtypes. All follow the same plan,
+in three steps.
 
 **Range reduction.** No short polynomial follows exp from -100 to 100, but powers of two cost nothing: they are the
 exponent of a floating point number. So x is written as ``k * log(2) + r`` with a whole k, and then exp(x) = 2**k *
@@ -105,6 +106,14 @@ def power_of_two(k, more):
 
 
 @kernel
+def exponent_and_mantissa(x):
+    """Return k and m of x = 2**k * m with m within 1 .. 2, for positive normal numbers: power_of_two backwards."""
+    place, large = own(x, MANTISSA_BITS), own(x, LARGE)
+    k = floats(bits(x) >> place | bits(splat(x, large))) - (large + own(x, BIAS))
+    return k, floats(bits(x) & ((1 << place) - 1) | bits(splat(x, 1.0)))
+
+
+@kernel
 def copysign(size, sign):
     """Return ``size``, which is positive, with the sign of ``sign``."""
     return floats(bits(size) | (bits(sign) & bits(splat(sign, -0.0))))
@@ -144,12 +153,9 @@ def log(x):
     missing.
     """
     tiny = x < own(x, LEAST_NORMAL)
-    place, large = own(x, MANTISSA_BITS), own(x, LARGE)
-    raised = bits(select(tiny, x * large, x))
-    k = floats(raised >> place | bits(splat(x, large))) - select(
-        tiny, splat(x, large + own(x, BIAS) + place), large + own(x, BIAS)
-    )
-    m = floats(raised & ((1 << place) - 1) | bits(splat(x, 1.0)))  # its mantissa with the exponent of 1
+    lifted = select(tiny, x * own(x, LARGE), x)
+    k, m = exponent_and_mantissa(lifted)
+    k -= select(tiny, splat(x, own(x, MANTISSA_BITS)), 0.0)
     high = m > 1.4142135
     k, m = select(high, k + 1.0, k), select(high, m * 0.5, m)
 
@@ -166,21 +172,22 @@ def log(x):
 
 @kernel
 def tanh(x):
-    """Return 1 - 2 y / (1 + y) with y = e**-2x, from the size of x, with its sign.
+    """Return 1 - 2 y / (1 + y) with y = e**-2x, from the size of x; then its sign, which zero has too.
 
     For small x that would take the difference of two nearly equal numbers; there a polynomial is as short.
     """
-    square = x * x
-    small = fma(polynomial(square, own(x, TANH)) * square, x, x)
     size = maximum(x, 0 - x)
+    square = x * x
+    small = fma(polynomial(square, own(x, TANH)) * square, size, size)
     y = exp_below_zero(-2.0 * size)
-    return select(size < 0.55, small, copysign(1.0 - 2.0 * y / (1.0 + y), x))
+    return copysign(select(size < 0.55, small, 1.0 - 2.0 * y / (1.0 + y)), x)
 
 
 @kernel
 def sigmoid(x):
-    """Return 1 / (1 + e**-x); for negative x the same as e**x / (1 + e**x), and so e**-|x|, which cannot overflow,
-    does.
+    """Return 1 / (1 + e**-x), wrong by at most 2.5 ulp.
+
+    For negative x that is e**x / (1 + e**x), so that on both sides e**-|x|, which cannot overflow, is all it takes.
     """
     y = exp_below_zero(minimum(x, 0 - x))
     return select(x < 0, y, 1.0) / (1.0 + y)

@@ -12,8 +12,12 @@ ReLU (cut off below 0) or ReLU6 (and above 6).
 import numpy as np
 
 
-def batch_norm2d_statistics(x):
-    """Return the mean and the (biased) variance of each channel, in double precision."""
+@np.errstate(all="ignore")
+def batch_norm2d_statistics(x, running=None, share=0.0, correction=1.0):
+    """Return the mean and the (biased) variance of each channel, in double precision, and the new running ones.
+
+    The running ones, a pair, move by ``share`` towards the mean and the variance times ``correction``.
+    """
     n, channels, h, w = x.shape
     mean = np.zeros(channels, np.result_type(x, np.float64))
     var = np.zeros_like(mean)
@@ -28,7 +32,17 @@ def batch_norm2d_statistics(x):
                 for xx in range(w):
                     var[c] += (x[b, c, y, xx] - mean[c]) ** 2
         var[c] /= n * h * w
-    return mean, var
+    if running is None:
+        return mean, var, None
+    new_mean = (1 - share) * running[0] + share * mean
+    new_var = (1 - share) * running[1] + share * (var * correction)
+    return mean, var, (new_mean, new_var)
+
+
+@np.errstate(all="ignore")  # 1 / 0 is infinity
+def batch_norm2d_inv_std(var, eps):
+    """Return 1 / sqrt(var + eps) in double precision."""
+    return 1 / np.sqrt(var.astype(np.result_type(var, np.float64)) + eps)
 
 
 def _activate(y, activation):

@@ -114,16 +114,18 @@ def batch_norm2d(
     xa = x.array
     wa = np.ones(channels, x.dtype) if w is None else w.array
     ba = np.zeros(channels, x.dtype) if b is None else b.array
-    with np.errstate(all="ignore"):
-        if not training:
-            mean, var = old_mean.array.astype(np.float64), old_var.array.astype(np.float64)  # type: ignore[union-attr]
-        elif count:
-            mean, var = k.batch_norm2d_statistics(xa)
-            _move(running_mean, mean, share)
-            _move(running_var, var * (count / (count - 1)) if unbiased else var, share)
-        else:
-            mean, var = np.zeros(channels), np.ones(channels)
-        inv_std = 1 / np.sqrt(var + eps)
+    running = None if old_mean is None or old_var is None else (old_mean.array, old_var.array)
+    if not training:
+        mean, var = running[0].astype(np.float64), running[1]  # type: ignore[index]
+    elif count:
+        correction = count / (count - 1) if unbiased else 1.0
+        mean, var, moved = k.batch_norm2d_statistics(xa, running, share, correction)
+        if moved is not None:
+            _set(running_mean, moved[0])
+            _set(running_var, moved[1])
+    else:
+        mean, var = np.zeros(channels), np.ones(channels)
+    inv_std = k.batch_norm2d_inv_std(var, eps)
     added = None if shortcut is None else shortcut.array
     out = k.batch_norm2d_forward(xa, mean, inv_std, wa, ba, added, activation=activation)
 
@@ -165,8 +167,7 @@ def _running(op: str, mean: Any, var: Any, training: bool) -> tuple[Tensor | Non
     return check.constant(op, "running_mean", mean), check.constant(op, "running_var", var)
 
 
-def _move(running: Any, new: Array, share: float) -> None:
-    """Move a running statistic towards ``new``, in place."""
-    if running is not None:
-        with running.changing() if isinstance(running, Tensor) else nullcontext(running) as array:
-            array[...] = (1 - share) * array + share * new
+def _set(running: Any, values: Array) -> None:
+    """Change a running statistic in place."""
+    with running.changing() if isinstance(running, Tensor) else nullcontext(running) as array:
+        array[...] = values

@@ -81,8 +81,9 @@ def labels(
     indices = given.astype(np.int64)
     if ignore_index is not None and 0 <= ignore_index < classes:
         indices[indices == ignore_index] = -1
-    outside = indices.view(np.uint64) >= classes  # a negative number is a huge one here: one comparison for both ends
-    if outside.any():
+    # A negative number is a huge one here: one comparison for both ends.
+    outside = indices.view(np.uint64) >= np.uint64(classes)
+    if np.count_nonzero(outside):  # a third of the time of .any(), of a few
         wrong = outside if ignore_index is None else outside & (given != ignore_index)
         if wrong.any():
             place = tuple(int(i) for i in np.argwhere(wrong)[0])

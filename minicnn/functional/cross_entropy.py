@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,12 @@ def cross_entropy(
     return record(op, out, (x, grad_input))
 
 
+@lru_cache
+def _ones(classes: int, dtype: np.dtype[Any]) -> Array:
+    """Return how much each class counts where nothing is said; only to be read."""
+    return np.ones(classes, dtype)
+
+
 def _shares(
     op: str, x: Tensor, target: Any, class_weight: Array | None, ignore_index: int, smoothing: float
 ) -> tuple[Array, Array, Array, float]:
@@ -133,7 +140,7 @@ def _shares(
     labels = check.labels(op, target, (n, *rest), rule, classes, ignore_index).reshape(n, places)
     counting = labels >= 0
     if class_weight is None:
-        class_weight, divisor = np.ones(classes, x.dtype), float(np.count_nonzero(counting))
+        class_weight, divisor = _ones(classes, x.dtype), float(np.count_nonzero(counting))
     else:
         divisor = float(class_weight[labels[counting]].sum(dtype=np.float64))
     if not smoothing:
