@@ -20,7 +20,7 @@ from minicnn.kernels import winograd
 from minicnn.kernels.gemm import ACTIVATIONS, CHUNKS, COLUMN_PANELS, DEPTH, ROW_PANELS, ROWS, matmul, pack, tile
 from minicnn.kernels.jit import get_num_threads, kernel, launch
 from minicnn.kernels.patches import cut, pack_patches, pack_pixels, pack_turned, sort_rows, sorted_size, tap_offsets
-from minicnn.kernels.simd import lanes, peek, poke
+from minicnn.kernels.simd import lanes
 
 FEW_ROWS = 3 * ROWS  # up to so many output channels, packing panels of pixels costs more than it is worth
 IN_PLACE = 32768  # numbers of sorted rows that a job takes its pixels from: they stay in the second-level cache
@@ -231,7 +231,8 @@ def _correlate(
     blocks = -(-total // block)
     block = -(-total // (blocks * width)) * width
     blocks = -(-total // block)
-    # Every part of the rows packs the pixels anew, so there are more of them only where threads would have nothing to do.
+    # Every part of the rows packs the pixels anew, so there are more of them only where threads would have nothing to
+    # do.
     row_blocks = 1 if get_num_threads() == 1 else max(1, min(CHUNKS // (blocks * groups), rows // (8 * ROWS)))
     launch(
         _convolve, groups * blocks * row_blocks, x.reshape(-1), image, a, groups, rows, taps, window, step, corner,
@@ -322,8 +323,8 @@ def _grad_weight(
                 for m in range(m0, m1, ROWS):
                     for tap in range(tap0, tap1, width):
                         tile(
-                            depth, a, (m - m0) * depth, 1, ROWS, panels, (tap - tap0) // width * panel, steps, base, nothing, 0,
-                            0, sums, ((chunk * groups + group) * rows + m) * taps + tap, taps, columns, 0,
+                            depth, a, (m - m0) * depth, 1, ROWS, panels, (tap - tap0) // width * panel, steps, base,
+                            nothing, 0, 0, sums, ((chunk * groups + group) * rows + m) * taps + tap, taps, columns, 0,
                             min(ROWS, m1 - m), min(width, tap1 - tap), scratch,
                         )  # fmt: skip
 
@@ -408,8 +409,8 @@ def conv2d_grad_input(grad_out, weight, *, input_shape, stride, padding, dilatio
             met = [y * window[1] + x for y in met_y for x in met_x]
             a = _packed(filters, groups, c_in // groups, c_out // groups, window[0] * window[1], np.array(met), True)
             _correlate(
-                grad_out, a, c_in, (len(met_y), len(met_x)), grad_input, nothing, nothing, 0, groups=groups, step=(1, 1),
-                corner=(-oy, -ox), dilation=(hole_y, hole_x),
+                grad_out, a, c_in, (len(met_y), len(met_x)), grad_input, nothing, nothing, 0, groups=groups,
+                step=(1, 1), corner=(-oy, -ox), dilation=(hole_y, hole_x),
                 out_hw=(len(range(ky, h, stride[0])), len(range(kx, w, stride[1]))),
                 out_strides=(ky * w + kx, c_in * h * w, h * w, w * stride[0], stride[1]),
             )  # fmt: skip

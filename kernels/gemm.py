@@ -77,10 +77,11 @@ def tile(
 ):
     """Multiply an A panel (at ``a[a_at]``) by a B panel (at ``b[b_at]``) into ``rows`` x ``columns`` places of C.
 
-    Row i, step k of A is ``a[a_at + i * a_row + k * a_step]``: 1 and ROWS in a packed panel. Row k of B starts at ``b[b_at + steps[k]]``: k * width in a packed panel, anywhere in an image that is used in
-    place. Row i, column j of the tile is ``c[c_at + i * c_row + places[places_at + j]]``, or nowhere if that place is
-    negative. Where not empty, ``base`` (laid out as C; C itself for a sum that goes on) and ``bias[bias_at + i]`` are
-    added first; ``activation`` is a value of ACTIVATIONS.
+    Row i, step k of A is ``a[a_at + i * a_row + k * a_step]``: 1 and ROWS in a packed panel. Row k of B starts at
+    ``b[b_at + steps[k]]``: k * width in a packed panel, anywhere in an image that is used in place. Row i, column j of
+    the tile is ``c[c_at + i * c_row + places[places_at + j]]``, or nowhere if that place is negative. Where not empty,
+    ``base`` (laid out as C; C itself for a sum that goes on) and ``bias[bias_at + i]`` are added first; ``activation``
+    is a value of ACTIVATIONS.
     """
     n = lanes(c)
     zero = splat(c, 0)
@@ -213,8 +214,8 @@ def _matmul(start, stop, a, a_row, a_k, b, b_k, b_column, m, k, n, parts, begun,
 def _turned_matmul(start, stop, a, a_row, a_k, b, m, k, n, part, begun, c):
     """Job: ``part`` columns of C, when every column of B lies in one piece and A has no more than THIN rows.
 
-    The transpose of C is worked out, B' times A': packing B would cost a fourth of the product, but as the left side of a
-    tile it is read where it lies, once.
+    The transpose of C is worked out, B' times A': packing B would cost a fourth of the product, but as the left side of
+    a tile it is read where it lies, once.
     """
     width = 2 * lanes(c)
     panels = np.empty((m + width - 1) // width * width * THIN_DEPTH + lanes(c), c.dtype)

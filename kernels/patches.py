@@ -19,8 +19,7 @@ from __future__ import annotations
 
 from minicnn.kernels.gemm import ROWS
 from minicnn.kernels.jit import kernel
-from minicnn.kernels.simd import even, lanes, load, prefetch, peek, poke, splat, square, store, transpose, tuple_setitem
-
+from minicnn.kernels.simd import even, lanes, load, peek, poke, prefetch, splat, square, store, transpose, tuple_setitem
 
 AHEAD = 8  # taps
 
@@ -177,8 +176,8 @@ def pack_patches(source, starts, puts, lengths, r0, r1, first, offsets, depth, p
 
 @kernel(allocates=False)
 def pack_pixels(source, starts, puts, lengths, runs, offsets, taps, panels, first):
-    """Fill the B panel at panels[first] the other way round: row k is an output pixel, a column a tap. One vector of rows
-    is to spare.
+    """Fill the B panel at panels[first] the other way round: row k is an output pixel, a column a tap. One vector of
+    rows is to spare.
     """
     n = lanes(panels)
     zero = splat(panels, 0)
@@ -214,8 +213,8 @@ def sorted_size(block, out_hw, channels, kinds, extra):
 
 @kernel(allocates=False)
 def pack_turned(filters, at, rows, window, apart, met, k0, depth, panel, to):
-    """Fill an A panel with the filters of a gradient: row i, step k is tap ``met[(k0 + k) % met.size]`` of output channel
-    ``(k0 + k) // met.size``, which lie ``apart`` from each other, and those of neighbouring rows ``window``.
+    """Fill an A panel with the filters of a gradient: row i, step k is tap ``met[(k0 + k) % met.size]`` of output
+    channel ``(k0 + k) // met.size``, which lie ``apart`` from each other, and those of neighbouring rows ``window``.
     """
     c, t = k0 // met.size, k0 % met.size
     for k in range(depth):

@@ -182,7 +182,8 @@ def _corners(t0, t1, high, wide, pitch, period, corners):
 
 @kernel
 def _winograd(
-    start, stop, x, image, filters, turned, c_out, parts, part, corner, out_hw, total, block, residual, bias, activation, out
+    start, stop, x, image, filters, turned, c_out, parts, part, corner, out_hw, total, block, residual, bias,
+    activation, out,
 ):  # fmt: skip
     """Job: a part of the output channels at a block of the ``total`` tiles of the batch.
 
