@@ -371,7 +371,6 @@ def conv2d_forward(
     return out
 
 
-@lru_cache(256)
 def _meeting(kind, kernel, stride, dilation, before):
     """Return which taps input pixels kind, kind + stride, ... meet, from the last to the first: (taps, first output,
     dilation).
@@ -381,6 +380,22 @@ def _meeting(kind, kernel, stride, dilation, before):
     met = [t for t in reversed(range(kernel)) if (kind + before - t * dilation) % stride == 0]
     places = [(kind + before - t * dilation) // stride for t in met]
     return met, places[0] if met else 0, places[1] - places[0] if len(met) > 1 else 1
+
+
+@lru_cache(256)
+def _kinds(image, window, stride, dilation, padding):
+    """List the convolutions that make up the gradient of the input, one for each kind of pixel: (first row, first
+    column, taps met, their window, corner, dilation, output size).
+    """
+    kinds = []
+    for ky in range(min(stride[0], image[0])):
+        met_y, oy, hole_y = _meeting(ky, window[0], stride[0], dilation[0], padding[0][0])
+        for kx in range(min(stride[1], image[1])):
+            met_x, ox, hole_x = _meeting(kx, window[1], stride[1], dilation[1], padding[1][0])
+            met = np.array([y * window[1] + x for y in met_y for x in met_x], np.int64)
+            out_hw = (len(range(ky, image[0], stride[0])), len(range(kx, image[1], stride[1])))
+            kinds.append((ky, kx, met, (len(met_y), len(met_x)), (-oy, -ox), (hole_y, hole_x), out_hw))
+    return kinds
 
 
 def conv2d_grad_input(grad_out, weight, *, input_shape, stride, padding, dilation, groups, table):
@@ -393,27 +408,21 @@ def conv2d_grad_input(grad_out, weight, *, input_shape, stride, padding, dilatio
         return matmul(grad_out.reshape(n, c_out), filters.reshape(c_out, -1)).reshape(input_shape)
     grad_input = np.empty(input_shape, grad_out.dtype)
     nothing = grad_input[:0].reshape(-1)
-    if window == (1, 1) and stride == (1, 1) and padding == ((0, 0), (0, 0)):
+    if window == (1, 1) and stride == (1, 1) and grad_out.shape[2:] == (h, w):
         grad_out, h, w = grad_out.reshape(n, c_out, 1, h * w), 1, h * w
     if n and winograd.wins(*filters.shape[:2], window, stride, dilation, groups, (h, w)):
         corner = (2 - padding[0][0], 2 - padding[1][0])
         winograd.correlate(grad_out, filters, grad_input, nothing, nothing, 0, corner, turned=True)
         return grad_input
-    for ky in range(min(stride[0], h)):
-        met_y, oy, hole_y = _meeting(ky, window[0], stride[0], dilation[0], padding[0][0])
-        for kx in range(min(stride[1], w)):
-            met_x, ox, hole_x = _meeting(kx, window[1], stride[1], dilation[1], padding[1][0])
-            if not (met_y and met_x):
-                grad_input[:, :, ky :: stride[0], kx :: stride[1]] = 0
-                continue
-            met = [y * window[1] + x for y in met_y for x in met_x]
-            a = _packed(filters, groups, c_in // groups, c_out // groups, window[0] * window[1], np.array(met), True)
-            _correlate(
-                grad_out, a, c_in, (len(met_y), len(met_x)), grad_input, nothing, nothing, 0, groups=groups,
-                step=(1, 1), corner=(-oy, -ox), dilation=(hole_y, hole_x),
-                out_hw=(len(range(ky, h, stride[0])), len(range(kx, w, stride[1]))),
-                out_strides=(ky * w + kx, c_in * h * w, h * w, w * stride[0], stride[1]),
-            )  # fmt: skip
+    for ky, kx, met, met_window, corner, holes, out_hw in _kinds((h, w), window, stride, dilation, padding):
+        if met.size == 0:
+            grad_input[:, :, ky :: stride[0], kx :: stride[1]] = 0
+            continue
+        a = _packed(filters, groups, c_in // groups, c_out // groups, window[0] * window[1], met, True)
+        _correlate(
+            grad_out, a, c_in, met_window, grad_input, nothing, nothing, 0, groups=groups, step=(1, 1), corner=corner,
+            dilation=holes, out_hw=out_hw, out_strides=(ky * w + kx, c_in * h * w, h * w, w * stride[0], stride[1]),
+        )  # fmt: skip
     return grad_input
 
 

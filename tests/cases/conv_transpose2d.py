@@ -43,6 +43,10 @@ CASE = Case(
         (Call({"input": X, "weight": W, "bias": np.array([0.5])}, {"padding": (0, 1)}), [[[[12.5, 23.5]]]]),
         (Call({"input": X, "weight": W}, {"stride": (1, 2), "output_padding": (0, 1)}), [[[[1, 2, 13, 20, 30, 0]]]]),
         (Call({"input": X, "weight": W}, {"dilation": 2}), [[[[1, 10, 2, 20, 3, 30]]]]),
+        (
+            Call({"input": X, "weight": W[..., :1]}, {"dilation": 2, "output_padding": 1}),
+            [[[[1, 10, 0], [0, 0, 0]]]],
+        ),
     ],
     refused=[
         Refused({"input": X, "weight": W[0]}, ShapeError, r"weight must be \(C_in, C_out // groups, KH, KW\)"),
