@@ -104,6 +104,7 @@ def _convolve(
                             panels, (p - q) // width * panel, steps,
                             tile_base, tile_bias, channel, tile_activation,
                             out, channel * out_strides[2], out_strides[2], places, p - q0,
+                            places[p - q0 + width - 1] - places[p - q0] == width - 1,
                             min(ROWS, m1 - m), min(width, q1 - p), scratch,
                         )  # fmt: skip
 
@@ -155,7 +156,8 @@ def _convolve_in_place(
                         depth, a, group * padded * taps + k0 * padded + m * depth, 1, ROWS, lines, p, steps,
                         tile_base, tile_bias, channel, tile_activation,
                         out, out_strides[0] + b * out_strides[1] + channel * out_strides[2] + oy0 * out_strides[3],
-                        out_strides[2], places, p, min(ROWS, rows - m), min(width, pixels - p), scratch,
+                        out_strides[2], places, p, p % pitch + width <= out_hw[1] and out_strides[4] == 1,
+                        min(ROWS, rows - m), min(width, pixels - p), scratch,
                     )  # fmt: skip
 
 
@@ -325,7 +327,7 @@ def _grad_weight(
                         tile(
                             depth, a, (m - m0) * depth, 1, ROWS, panels, (tap - tap0) // width * panel, steps, base,
                             nothing, 0, 0, sums, ((chunk * groups + group) * rows + m) * taps + tap, taps, columns, 0,
-                            min(ROWS, m1 - m), min(width, tap1 - tap), scratch,
+                            True, min(ROWS, m1 - m), min(width, tap1 - tap), scratch,
                         )  # fmt: skip
 
 

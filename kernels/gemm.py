@@ -71,6 +71,7 @@ def tile(
     c_row,
     places,
     places_at,
+    together,
     rows,
     columns,
     scratch,
@@ -86,7 +87,7 @@ def tile(
     n = lanes(c)
     zero = splat(c, 0)
     sums = (zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero)
-    first, last = places[places_at], places[places_at + 2 * n - 1]
+    first = peek(places, places_at)
     for i in range(6):
         prefetch(c, c_at + i * c_row + first)
         prefetch(c, c_at + i * c_row + first + 2 * n - 1)
@@ -98,7 +99,7 @@ def tile(
             ai = broadcast(a, a_at + i * a_row + k * a_step)
             sums = tuple_setitem(sums, 2 * i, fma(ai, b0, sums[2 * i]))
             sums = tuple_setitem(sums, 2 * i + 1, fma(ai, b1, sums[2 * i + 1]))
-    if columns == 2 * n and first >= 0 and last - first == 2 * n - 1:
+    if together and columns == 2 * n:
         for i in range(6):
             if i >= rows:
                 break
@@ -206,7 +207,8 @@ def _matmul(start, stop, a, a_row, a_k, b, b_k, b_column, m, k, n, parts, begun,
                     for i in range(i0, i1, ROWS):
                         tile(
                             depth, a_panels, (i - i0) * depth, 1, ROWS, b_panels, (j - j0) * depth, steps, base,
-                            nothing, 0, 0, c, i * n + j, n, places, 0, min(ROWS, i1 - i), min(width, n - j), scratch,
+                            nothing, 0, 0, c, i * n + j, n, places, 0, True, min(ROWS, i1 - i), min(width, n - j),
+                            scratch,
                         )  # fmt: skip
 
 
@@ -238,7 +240,7 @@ def _turned_matmul(start, stop, a, a_row, a_k, b, m, k, n, part, begun, c):
                 for i in range(0, m, width):
                     tile(
                         depth, left, at, row, step, panels, i * depth, steps, base, nothing, 0, 0,
-                        c, j, 1, places, i, min(ROWS, j1 - j), min(width, m - i), scratch,
+                        c, j, 1, places, i, False, min(ROWS, j1 - j), min(width, m - i), scratch,
                     )  # fmt: skip
 
 

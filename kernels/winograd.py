@@ -243,7 +243,7 @@ def _winograd(
                                 c_in, u, place * place_size + (m - m0) // ROWS * panel_size, 1, ROWS, v,
                                 ((p - t0) // width * PLACES + place) * v_size, steps, nothing, nothing, 0, 0,
                                 products, to,
-                                PLACES * width, places, 0, ROWS, width, scratch,
+                                PLACES * width, places, 0, True, ROWS, width, scratch,
                             )  # fmt: skip
                 for p in range(t, t_stop, width):
                     for m in range(m0, m1):
@@ -466,7 +466,7 @@ def _winograd_grad_weight(
                     for m in range(0, m1 - m0, ROWS):
                         tile(
                             depth, a, m * depth, 1, ROWS, b, ic * depth, steps, base, nothing, 0, 0,
-                            sums, (place * part + m) * s_row + ic, s_row, places, 0,
+                            sums, (place * part + m) * s_row + ic, s_row, places, 0, True,
                             min(ROWS, m1 - m0 - m), min(width, c_in - ic), scratch,
                         )  # fmt: skip
         for oc in range(m0, m1):
