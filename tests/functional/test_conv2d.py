@@ -1,4 +1,4 @@
-"""Convolutions large enough for what the small ones of the battery never meet: blocks of pixels, of rows and of depth."""
+"""Convolutions of real size, which meet what the small ones of the battery never do: blocks of pixels, rows and depth."""
 
 import numpy as np
 import pytest
