@@ -103,8 +103,7 @@ def _convolve(
                             depth, a, group * padded * taps + k0 * padded + m * depth, 1, ROWS,
                             panels, (p - q) // width * panel, steps,
                             tile_base, tile_bias, channel, tile_activation,
-                            out, channel * out_strides[2], out_strides[2], places, p - q0,
-                            places[p - q0 + width - 1] - places[p - q0] == width - 1,
+                            out, channel * out_strides[2], out_strides[2], places, p - q0, True,
                             min(ROWS, m1 - m), min(width, q1 - p), scratch,
                         )  # fmt: skip
 
@@ -156,7 +155,7 @@ def _convolve_in_place(
                         depth, a, group * padded * taps + k0 * padded + m * depth, 1, ROWS, lines, p, steps,
                         tile_base, tile_bias, channel, tile_activation,
                         out, out_strides[0] + b * out_strides[1] + channel * out_strides[2] + oy0 * out_strides[3],
-                        out_strides[2], places, p, p % pitch + width <= out_hw[1] and out_strides[4] == 1,
+                        out_strides[2], places, p, p % pitch + width <= out_hw[1],
                         min(ROWS, rows - m), min(width, pixels - p), scratch,
                     )  # fmt: skip
 

@@ -71,7 +71,7 @@ def tile(
     c_row,
     places,
     places_at,
-    together,
+    ordered,
     rows,
     columns,
     scratch,
@@ -87,7 +87,7 @@ def tile(
     n = lanes(c)
     zero = splat(c, 0)
     sums = (zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero)
-    first = peek(places, places_at)
+    first, last = places[places_at], places[places_at + 2 * n - 1]
     for i in range(6):
         prefetch(c, c_at + i * c_row + first)
         prefetch(c, c_at + i * c_row + first + 2 * n - 1)
@@ -99,7 +99,7 @@ def tile(
             ai = broadcast(a, a_at + i * a_row + k * a_step)
             sums = tuple_setitem(sums, 2 * i, fma(ai, b0, sums[2 * i]))
             sums = tuple_setitem(sums, 2 * i + 1, fma(ai, b1, sums[2 * i + 1]))
-    if together and columns == 2 * n:
+    if ordered and columns == 2 * n and last - first == 2 * n - 1:
         for i in range(6):
             if i >= rows:
                 break
@@ -240,7 +240,7 @@ def _turned_matmul(start, stop, a, a_row, a_k, b, m, k, n, part, begun, c):
                 for i in range(0, m, width):
                     tile(
                         depth, left, at, row, step, panels, i * depth, steps, base, nothing, 0, 0,
-                        c, j, 1, places, i, False, min(ROWS, j1 - j), min(width, m - i), scratch,
+                        c, j, 1, places, i, True, min(ROWS, j1 - j), min(width, m - i), scratch,
                     )  # fmt: skip
 
 
