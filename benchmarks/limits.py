@@ -36,9 +36,8 @@ from ours import Ours
 @kernel
 def _tiles(start, stop, a, b, none, c, places, scratch):
     width = 2 * lanes(c)
-    steps = np.arange(0, DEPTH * width, width)
     for _ in range(start, stop):
-        tile(DEPTH, a, 0, 1, ROWS, b, 0, steps, none, none, 0, 0, c, 0, width, places, 0, True, ROWS, width, scratch)
+        tile(DEPTH, a, 0, 1, ROWS, b, 0, None, none, none, 0, 0, c, 0, width, places, 0, True, ROWS, width, scratch)
 
 
 def micro_kernel() -> Iterator[str]:

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from minicnn.kernels import winograd
-from minicnn.kernels.gemm import ACTIVATIONS, CHUNKS, COLUMN_PANELS, DEPTH, ROW_PANELS, ROWS, matmul, pack, tile
+from minicnn.kernels.gemm import ACTIVATIONS, CHUNKS, COLUMN_PANELS, DEPTH, ROW_PANELS, ROWS, matmul, pack, tile, tiles
 from minicnn.kernels.jit import get_num_threads, kernel, launch
 from minicnn.kernels.patches import cut, pack_patches, pack_pixels, pack_turned, sort_rows, sorted_size, tap_offsets
 from minicnn.kernels.simd import lanes
@@ -55,7 +55,6 @@ def _convolve(
     places = np.empty(block + width, np.int64)
     offsets = np.empty(DEPTH, np.int64)
     scratch = np.empty(ROWS * width, out.dtype)
-    steps = np.arange(0, DEPTH * width, width)
     nothing = out[:0]
     pixel_strides = (out_strides[0], out_strides[1], out_strides[3], out_strides[4])
     for job in range(start, stop):
@@ -96,16 +95,12 @@ def _convolve(
                     source, starts, puts, lengths, first_runs[first_panel], first_runs[stop_panel],
                     first_panel * panel, offsets, depth, panels,
                 )  # fmt: skip
-                for p in range(q, stop_q, width):
-                    for m in range(m0, m1, ROWS):
-                        channel = group * rows + m
-                        tile(
-                            depth, a, group * padded * taps + k0 * padded + m * depth, 1, ROWS,
-                            panels, (p - q) // width * panel, steps,
-                            tile_base, tile_bias, channel, tile_activation,
-                            out, channel * out_strides[2], out_strides[2], places, p - q0, True,
-                            min(ROWS, m1 - m), min(width, q1 - p), scratch,
-                        )  # fmt: skip
+                channel = group * rows + m0
+                tiles(
+                    depth, a, group * padded * taps + k0 * padded + m0 * depth, panels, 0, panel, tile_base, tile_bias,
+                    channel, tile_activation, out, channel * out_strides[2], out_strides[2], places, q - q0, m1 - m0,
+                    stop_q - q, scratch,
+                )  # fmt: skip
 
 
 @kernel
@@ -267,10 +262,9 @@ def _grad_weight(
     starts, puts, lengths = np.empty(DEPTH + 1, np.int64), np.empty(DEPTH + 1, np.int64), np.empty(DEPTH + 1, np.int64)
     first_runs = np.empty(2, np.int64)
     places = np.empty(DEPTH, np.int64)
-    columns = np.arange(width)
+    columns = np.arange(block + width)
     offsets = np.empty(block, np.int64)
     scratch = np.empty(ROWS * width, sums.dtype)
-    steps = np.arange(0, DEPTH * width, width)
     nothing = sums[:0]
     for job in range(start, stop):
         chunk, group = job // (groups * blocks * parts), job // (blocks * parts) % groups
@@ -321,13 +315,11 @@ def _grad_weight(
                         at_g = ((b * groups + group) * rows + m) * pixels + p
                         pack(grad_out, at_g, pixels, 1, min(ROWS, m1 - m), run, ROWS, a, (m - m0) * depth + k * ROWS)
                     k += run
-                for m in range(m0, m1, ROWS):
-                    for tap in range(tap0, tap1, width):
-                        tile(
-                            depth, a, (m - m0) * depth, 1, ROWS, panels, (tap - tap0) // width * panel, steps, base,
-                            nothing, 0, 0, sums, ((chunk * groups + group) * rows + m) * taps + tap, taps, columns, 0,
-                            True, min(ROWS, m1 - m), min(width, tap1 - tap), scratch,
-                        )  # fmt: skip
+                tiles(
+                    depth, a, 0, panels, 0, panel, base, nothing, 0, 0, sums,
+                    ((chunk * groups + group) * rows + m0) * taps + tap0, taps, columns, 0, m1 - m0, tap1 - tap0,
+                    scratch,
+                )  # fmt: skip
 
 
 def _dense(weight, table):

@@ -26,7 +26,7 @@ import os
 
 import numpy as np
 
-from minicnn.kernels.gemm import ROWS, pack, tile
+from minicnn.kernels.gemm import ROWS, pack, tiles
 from minicnn.kernels.jit import get_num_threads, kernel, launch
 from minicnn.kernels.patches import pack_turned, sort_rows
 from minicnn.kernels.simd import (
@@ -139,8 +139,10 @@ def _transform_filters(filters, c_out, c_in, turned, from_last, m0, m1, taps, ha
     each place.
     """
     n = lanes(u)
-    panel_size = c_in * ROWS + n  # a vector reaches beyond six rows: the next channel sets that right, or nobody minds
-    place_size = (m1 - m0 + ROWS - 1) // ROWS * panel_size
+    panel_size = c_in * ROWS
+    place_size = (
+        m1 - m0 + ROWS - 1
+    ) // ROWS * panel_size + n  # a vector reaches beyond six rows: what follows sets that right
     for m in range(m0, m1, ROWS):
         if turned:
             pack_turned(filters, m * 9, min(ROWS, c_out - m), 9, c_out * 9, from_last, 0, c_in * 9, taps, 0)
@@ -194,23 +196,20 @@ def _winograd(
     n = lanes(out)
     width = 2 * n
     high, wide = (out_hw[0] + OUT - 1) // OUT, (out_hw[1] + OUT - 1) // OUT
-    panel_size, v_size = (
-        c_in * ROWS + n,
-        c_in * width + width,
-    )  # not a power of two: that would crowd a set of the cache
+    v_size = c_in * width + width  # not a power of two: that would crowd a set of the cache
     pitch, period = OUT * wide + 2, OUT * high + 2
     rows = (block // (high * wide) + 2) * 2 + ((block - 1) // wide + 2) * OUT
     lines = np.empty(rows * pitch + 2 * width, out.dtype)
     d = np.empty(2 * PLACES * width, out.dtype)
     v = np.empty((block + width - 1) // width * PLACES * v_size, out.dtype)
-    u = np.empty(PLACES * (FILTERS // ROWS) * panel_size, out.dtype)
+    u = np.empty(PLACES * (FILTERS * c_in + n), out.dtype)
     taps = np.empty(c_in * 9 * ROWS + n, out.dtype)
     products = np.empty(TILE_PANELS * FILTERS * PLACES * width, out.dtype)
     pieces = np.empty((OUT + 2) * IN * width, out.dtype)
     line = np.empty(OUT * (OUT * width + n), out.dtype)
     corners, from_last = np.empty(block, np.int64), np.arange(8, -1, -1)
-    places = np.arange(width)
-    steps = np.arange(0, c_in * width, width)
+    places = np.arange(TILE_PANELS * width)  # of a tile's product: that of its panel, then its own
+    places += places // width * (FILTERS * PLACES * width - width)
     scratch = np.empty(ROWS * width, out.dtype)
     nothing = out[:0]
     for job in range(start, stop):
@@ -232,19 +231,15 @@ def _winograd(
         for m0 in range(job % parts * part, min(c_out, (job % parts + 1) * part), FILTERS):
             m1 = min(m0 + FILTERS, min(c_out, (job % parts + 1) * part))
             _transform_filters(filters, c_out, c_in, turned, from_last, m0, m1, taps, pieces, u)
-            place_size = (m1 - m0 + ROWS - 1) // ROWS * panel_size
+            place_size = (m1 - m0 + ROWS - 1) // ROWS * ROWS * c_in + n
             for t in range(t0, t1, TILE_PANELS * width):
                 t_stop = min(t1, t + TILE_PANELS * width)
                 for place in range(PLACES):
-                    for p in range(t, t_stop, width):
-                        for m in range(m0, m1, ROWS):
-                            to = ((p - t) // width * FILTERS + m - m0) * PLACES * width + place * width
-                            tile(
-                                c_in, u, place * place_size + (m - m0) // ROWS * panel_size, 1, ROWS, v,
-                                ((p - t0) // width * PLACES + place) * v_size, steps, nothing, nothing, 0, 0,
-                                products, to,
-                                PLACES * width, places, 0, True, ROWS, width, scratch,
-                            )  # fmt: skip
+                    tiles(
+                        c_in, u, place * place_size, v, ((t - t0) // width * PLACES + place) * v_size,
+                        PLACES * v_size, nothing, nothing, 0, 0, products, place * width, PLACES * width, places, 0,
+                        m1 - m0, (t_stop - t + width - 1) // width * width, scratch,
+                    )  # fmt: skip
                 for p in range(t, t_stop, width):
                     for m in range(m0, m1):
                         product = ((p - t) // width * FILTERS + m - m0) * PLACES * width
@@ -425,8 +420,7 @@ def _winograd_grad_weight(
     sums = np.empty(PLACES * part * s_row, grad_weight.dtype)
     pieces = np.empty(27 * n, grad_weight.dtype)
     corners = np.empty(block, np.int64)
-    places = np.arange(width)
-    steps = np.arange(0, block * width, width)
+    places = np.arange((c_in + width - 1) // width * width)
     scratch = np.empty(ROWS * width, grad_weight.dtype)
     nothing = grad_weight[:0]
     for job in range(start, stop):
@@ -462,13 +456,10 @@ def _winograd_grad_weight(
             for place in range(PLACES):
                 pack(q, place * part * row, row, 1, m1 - m0, depth, ROWS, a, 0)
                 pack(v, place * c_in * row, row, 1, c_in, depth, width, b, 0)
-                for ic in range(0, c_in, width):
-                    for m in range(0, m1 - m0, ROWS):
-                        tile(
-                            depth, a, m * depth, 1, ROWS, b, ic * depth, steps, base, nothing, 0, 0,
-                            sums, (place * part + m) * s_row + ic, s_row, places, 0, True,
-                            min(ROWS, m1 - m0 - m), min(width, c_in - ic), scratch,
-                        )  # fmt: skip
+                tiles(
+                    depth, a, 0, b, 0, depth * width, base, nothing, 0, 0, sums, place * part * s_row, s_row, places, 0,
+                    m1 - m0, c_in, scratch,
+                )  # fmt: skip
         for oc in range(m0, m1):
             for ic in range(0, c_in, n):
                 for j in range(IN):
