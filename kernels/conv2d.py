@@ -143,16 +143,29 @@ def _convolve_in_place(
             steps = offsets[k0 : k0 + depth]
             tile_base, tile_bias = (base, bias) if k0 == 0 else (out, nothing)
             tile_activation = activation if k0 + depth == taps else 0
-            for p in range(0, pixels, width):
-                for m in range(0, rows, ROWS):
-                    channel = group * rows + m
-                    tile(
-                        depth, a, group * padded * taps + k0 * padded + m * depth, 1, ROWS, lines, p, steps,
-                        tile_base, tile_bias, channel, tile_activation,
-                        out, out_strides[0] + b * out_strides[1] + channel * out_strides[2] + oy0 * out_strides[3],
-                        out_strides[2], places, p, p % pitch + width <= out_hw[1],
-                        min(ROWS, rows - m), min(width, pixels - p), scratch,
-                    )  # fmt: skip
+            _tiles_in_place(
+                depth, a, group * padded * taps + k0 * padded, lines, steps, tile_base, tile_bias, group * rows,
+                tile_activation, out, out_strides[0] + b * out_strides[1] + group * rows * out_strides[2]
+                + oy0 * out_strides[3], out_strides[2], places, rows, pixels, pitch, out_hw[1], scratch,
+            )  # fmt: skip
+
+
+@kernel(allocates=False)
+def _tiles_in_place(
+    depth, a, a_at, lines, steps, base, bias, bias_at, activation, out, at, apart, places, rows, pixels, pitch, wide,
+    scratch,
+):  # fmt: skip
+    """Multiply the A panels of ``rows`` rows by ``pixels`` of the sorted rows, of which the first ``wide`` of each
+    ``pitch`` are wanted.
+    """
+    width = 2 * lanes(out)
+    for p in range(0, pixels, width):
+        for m in range(0, rows, ROWS):
+            tile(
+                depth, a, a_at + m * depth, 1, ROWS, lines, p, steps, base, bias, bias_at + m, activation, out,
+                at + m * apart, apart, places, p, p % pitch + width <= wide, min(ROWS, rows - m),
+                min(width, pixels - p), scratch,
+            )  # fmt: skip
 
 
 @kernel(allocates=False)
