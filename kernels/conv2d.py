@@ -22,7 +22,7 @@ from minicnn.kernels.jit import get_num_threads, kernel, launch
 from minicnn.kernels.patches import cut, pack_patches, pack_pixels, pack_turned, sort_rows, sorted_size, tap_offsets
 from minicnn.kernels.simd import lanes
 
-FEW_ROWS = 3 * ROWS  # up to so many output channels, packing panels of pixels costs more than it is worth
+FEW_ROWS = 6 * ROWS  # up to so many output channels, packing panels of pixels costs more than it is worth
 IN_PLACE = 32768  # numbers of sorted rows that a job takes its pixels from: they stay in the second-level cache
 
 
