@@ -197,8 +197,11 @@ def _pack_filters(start, stop, filters, rows, channels, window, met, turned, mos
                 pack_turned(filters, at, min(ROWS, rows - m), window, apart, met, k0, depth, panels, to + m * depth)
 
 
-def _packed(filters, groups, rows, channels, window, met, turned):
-    """Return the A panels of filters of ``rows`` output and ``channels`` input channels per group."""
+def _packed(filters, groups, rows, channels, window, met=None):
+    """Return the A panels of filters of ``rows`` output and ``channels`` input channels per group; or, given the taps
+    that are ``met``, of the gradient's.
+    """
+    turned, met = met is not None, _all_taps(window) if met is None else met
     most = _most(met.size)
     a = np.empty(groups * -(-rows // ROWS) * ROWS * channels * met.size + 2 * lanes(filters), filters.dtype)
     launch(
@@ -208,9 +211,37 @@ def _packed(filters, groups, rows, channels, window, met, turned):
     return a
 
 
+@lru_cache(64)
+def _all_taps(window):
+    return np.arange(window)
+
+
 def _most(kk):
     """How many steps a B panel holds at most, for a window of kk taps: whole channels where possible."""
     return DEPTH // kk * kk if kk <= DEPTH else DEPTH
+
+
+@lru_cache(1024)
+def _blocks(total, image, c_out, groups, window, step, dilation, out_hw, width, threads):
+    """Decide who works on what: (output rows of a job in place, jobs for an image, 0, 0), or, with panels, (0, jobs,
+    pixels of a job, parts of the output channels).
+    """
+    rows, kh, kw = c_out // groups, *window
+    extra = ((kh - 1) * dilation[0] // step[0], (kw - 1) * dilation[1] // step[1])
+    if rows <= FEW_ROWS:
+        kinds = min(step[0], (kh - 1) * dilation[0] + 1) * min(step[1], (kw - 1) * dilation[1] + 1)
+        high = IN_PLACE // (image[0] // groups * kinds * (out_hw[1] + extra[1])) - extra[0]
+        parts = -(-out_hw[0] // min(out_hw[0], max(high, 4 * extra[0] + 1)))
+        return -(-out_hw[0] // parts), groups * parts, 0, 0
+    # A job sorts rows of which the neighbouring job needs some too: several rows of output share that.
+    sorts = window != (1, 1) or step != (1, 1)
+    block = max(COLUMN_PANELS * width, (2 * extra[0] + 2) * out_hw[1] if sorts else 0)
+    block = -(-total // (-(-total // block) * width)) * width
+    blocks = -(-total // block)
+    # Every part of the rows packs the pixels anew, so there are more of them only where threads would have nothing to
+    # do.
+    parts = 1 if threads == 1 else max(1, min(CHUNKS // (blocks * groups), rows // (8 * ROWS)))
+    return 0, groups * blocks * parts, block, parts
 
 
 def _correlate(
@@ -218,36 +249,17 @@ def _correlate(
 ):
     """Write to ``out`` the correlation of x with c_out packed filters, plus ``base`` and ``bias``."""
     n, image = x.shape[0], x.shape[1:]
-    kh, kw = window
-    rows, taps = c_out // groups, image[0] // groups * kh * kw
-    total, width = n * out_hw[0] * out_hw[1], 2 * lanes(x)
-    extra = ((kh - 1) * dilation[0] // step[0], (kw - 1) * dilation[1] // step[1])
-    if rows <= FEW_ROWS:
-        kinds = min(step[0], (kh - 1) * dilation[0] + 1) * min(step[1], (kw - 1) * dilation[1] + 1)
-        high = IN_PLACE // (image[0] // groups * kinds * (out_hw[1] + extra[1])) - extra[0]
-        high = min(out_hw[0], max(high, 4 * extra[0] + 1))
-        parts = -(-out_hw[0] // high)
-        high = -(-out_hw[0] // parts)
-        launch(
-            _convolve_in_place, n * groups * parts, x.reshape(-1), image, a, groups, rows, taps, window, step, corner,
-            dilation, out_hw, high, base, bias, activation, out.reshape(-1), out_strides,
-            work=rows * taps * high * out_hw[1] / 8,
-        )  # fmt: skip
-        return
-    # A job sorts rows of which the neighbouring job needs some too: several rows of output share that.
-    sorts = window != (1, 1) or step != (1, 1)
-    block = max(COLUMN_PANELS * width, (2 * extra[0] + 2) * out_hw[1] if sorts else 0)
-    blocks = -(-total // block)
-    block = -(-total // (blocks * width)) * width
-    blocks = -(-total // block)
-    # Every part of the rows packs the pixels anew, so there are more of them only where threads would have nothing to
-    # do.
-    row_blocks = 1 if get_num_threads() == 1 else max(1, min(CHUNKS // (blocks * groups), rows // (8 * ROWS)))
-    launch(
-        _convolve, groups * blocks * row_blocks, x.reshape(-1), image, a, groups, rows, taps, window, step, corner,
-        dilation, out_hw, total, block, row_blocks, base, bias, activation, out.reshape(-1), out_strides,
-        work=rows * taps * block / row_blocks / 8,
-    )  # fmt: skip
+    rows, taps, total = c_out // groups, image[0] // groups * window[0] * window[1], n * out_hw[0] * out_hw[1]
+    high, jobs, block, parts = _blocks(
+        total, image, c_out, groups, window, step, dilation, out_hw, 2 * lanes(x), get_num_threads()
+    )
+    work = rows * taps / 8
+    given = (x.reshape(-1), image, a, groups, rows, taps, window, step, corner, dilation, out_hw)
+    end = (base, bias, activation, out.reshape(-1), out_strides)
+    if high:
+        launch(_convolve_in_place, n * jobs, *given, high, *end, work=work * high * out_hw[1])
+    else:
+        launch(_convolve, jobs, *given, total, block, parts, *end, work=work * block / parts)
 
 
 @kernel
@@ -367,8 +379,7 @@ def conv2d_forward(
         x, shape = x.reshape(*x.shape[:2], 1, h_out * w_out), (1, h_out * w_out)
     if not out.size:
         return out
-    kk = window[0] * window[1]
-    a = _packed(filters, groups, c_out // groups, filters.shape[1], kk, np.arange(kk), False)
+    a = _packed(filters, groups, c_out // groups, filters.shape[1], window[0] * window[1])
     _correlate(
         x, a, c_out, window, out, base, shift, ACTIVATIONS[activation], groups=groups, step=stride,
         corner=(padding[0][0], padding[1][0]), dilation=dilation, out_hw=shape,
@@ -424,7 +435,7 @@ def conv2d_grad_input(grad_out, weight, *, input_shape, stride, padding, dilatio
         if met.size == 0:
             grad_input[:, :, ky :: stride[0], kx :: stride[1]] = 0
             continue
-        a = _packed(filters, groups, c_in // groups, c_out // groups, window[0] * window[1], met, True)
+        a = _packed(filters, groups, c_in // groups, c_out // groups, window[0] * window[1], met)
         _correlate(
             grad_out, a, c_in, met_window, grad_input, nothing, nothing, 0, groups=groups, step=(1, 1), corner=corner,
             dilation=holes, out_hw=out_hw, out_strides=(ky * w + kx, c_in * h * w, h * w, w * stride[0], stride[1]),

@@ -138,7 +138,8 @@ def tile(
 
 @kernel(allocates=False)
 def tiles(
-    depth, a, a_at, b, b_at, panel, base, bias, bias_at, activation, c, c_at, c_row, places, places_at, rows, columns, scratch
+    depth, a, a_at, b, b_at, panel, base, bias, bias_at, activation, c, c_at, c_row, places, places_at, rows, columns,
+    scratch,
 ):  # fmt: skip
     """Multiply A panels of ``rows`` rows by B panels of ``columns`` columns, ``panel`` apart.
 
@@ -149,9 +150,9 @@ def tiles(
     for p in range(0, columns, width):
         for m in range(0, rows, ROWS):
             tile(
-                depth, a, a_at + m * depth, 1, ROWS, b, b_at + p // width * panel, None, base, bias, bias_at + m, activation,
-                c, c_at + m * c_row, c_row, places, places_at + p, True, min(ROWS, rows - m), min(width, columns - p),
-                scratch,
+                depth, a, a_at + m * depth, 1, ROWS, b, b_at + p // width * panel, None, base, bias, bias_at + m,
+                activation, c, c_at + m * c_row, c_row, places, places_at + p, True, min(ROWS, rows - m),
+                min(width, columns - p), scratch,
             )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Convolutions of real size, which meet what the small ones of the battery never do: blocks of pixels, rows and depth."""
+"""Convolutions of real size, which meet what the small ones of the battery never do: blocks of pixels, rows, depth."""
 
 import numpy as np
 import pytest
