@@ -37,13 +37,13 @@ from minicnn.kernels.simd import (
 STRIP = 7  # rows that share a tap in ``_slide``: maps of networks for 224 x 224 images are 7, 14, 28, .. high
 
 
-@kernel
+@kernel(inline=True)
 def _three(line, at, a, b, c, total):
     """Add three neighbouring taps to the total."""
     return fma(c, load(line, at + 2), fma(b, load(line, at + 1), fma(a, load(line, at), total)))
 
 
-@kernel
+@kernel(allocates=False)
 def _slide_dense(line, line_size, pitch, weight, bias, oc, taps, planes, out, at, rows, w, apart):
     """Sum over 3 x 3 neighbouring taps, four rows by one vector at a time, into planes of ``out`` that lie ``apart``.
 
@@ -71,7 +71,7 @@ def _slide_dense(line, line_size, pitch, weight, bias, oc, taps, planes, out, at
         oc = oc + 1 if oc + 1 < bias.size else 0
 
 
-@kernel
+@kernel(allocates=False)
 def _slide(line, line_size, pitch, weight, bias, oc, i, taps, ends, planes, out, at, rows, w, apart):
     """Do the same for any taps, phase by phase of each plane of ``out``, STRIP rows by one vector at a time.
 
@@ -152,7 +152,7 @@ def _correlate(start, stop, x, weight, bias, shared, sources, plan, taps, ends, 
         plane += planes
 
 
-@kernel
+@kernel(inline=True)
 def _nine(line, at, pitch, grad_out, there, count, sums):
     """Add the products of ``count`` numbers of grad_out with their 3 x 3 neighbours to the sums of nine taps."""
     g = load_part(grad_out, there, count, 0)
@@ -163,7 +163,7 @@ def _nine(line, at, pitch, grad_out, there, count, sums):
     return sums
 
 
-@kernel
+@kernel(allocates=False)
 def _weigh_dense(line, line_size, pitch, rows, planes, grad_out, at, size, sums):
     """Add to the sums of 3 x 3 neighbouring taps, a vector for each, their products along the rows of planes.
 
@@ -189,7 +189,7 @@ def _weigh_dense(line, line_size, pitch, rows, planes, grad_out, at, size, sums)
             store(sums, (p * 9 + i) * n, load(sums, (p * 9 + i) * n) + s[i])
 
 
-@kernel
+@kernel(allocates=False)
 def _weigh(line, line_size, pitch, rows, planes, grad_out, at, size, taps, sums):
     """Do the same for any taps, nine at a time."""
     n = lanes(sums)

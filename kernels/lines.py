@@ -25,7 +25,7 @@ from minicnn.kernels.simd import even, lanes, load, load_part, odd, peek, poke, 
 LINES = 6144  # numbers in the lines of a visit: 24 KB of float32 (16 KB: 0.95 times as fast, 12 KB: 0.92)
 
 
-@kernel
+@kernel(allocates=False)
 def lay(x, at, apart, planes, size, corner, step, row, rows, clear, border, pitch, line, phase):
     """Deal planes of x out to lines, ``rows`` rows of each phase from row ``row`` on, with ``border`` around the image.
 
@@ -77,7 +77,7 @@ def lay(x, at, apart, planes, size, corner, step, row, rows, clear, border, pitc
                     here, there = here + step[0] * w, there + pitch
 
 
-@kernel
+@kernel(allocates=False)
 def pick(line, phase, pitch, step, row, rows, planes, size, out, at, stop):
     """Zip the phases of planes into ``out``, ``rows`` rows from row ``row`` on, never beyond ``out[stop - 1]``."""
     n = lanes(out)
