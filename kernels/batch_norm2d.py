@@ -50,7 +50,7 @@ RUN = 1024  # pixels: 128 terms for each lane of a vector of float32
 GROUP_BYTES = 2**20  # of x and grad_out together, between the first-level cache and what a core has of the third
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _total(parts):
     """Add up all lanes of a tuple of vectors."""
     total = 0.0
@@ -86,7 +86,7 @@ def _inv_std(start, stop, var, eps, inv_std):
         inv_std[c] = 1 / np.sqrt(var[c] + eps)
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _gather(x, at, count, first, sums, squares):
     """Add ``count`` values, relative to the first, to the sums."""
     parts = widen(load_part(x, at, count, first))
@@ -97,7 +97,7 @@ def _gather(x, at, count, first, sums, squares):
     return sums, squares
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _line(x, c, mean, inv_std, weight, bias):
     """Return high, scale, shift of channel c: ``(x - high) * scale + shift`` is the normalised x."""
     high, scale = x.dtype.type(mean[c]), weight[c] * inv_std[c]
@@ -116,7 +116,7 @@ def _forward(start, stop, x, channels, pixels, mean, inv_std, weight, bias, resi
             _normalise(x, at + whole, pixels - whole, line, residual, bounds, out)
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _normalise(x, at, count, line, residual, bounds, out):
     (high, scale, shift), (low, top) = line, bounds
     y = fma(load_part(x, at, count, 0) - high, scale, shift)
@@ -125,7 +125,7 @@ def _normalise(x, at, count, line, residual, bounds, out):
     store_part(out, at, count, minimum(top, maximum(low, y)))
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _let_through(images, out, at, count, line, bounds):
     """Return g, the part of grad_out that the activation let through, and how far x is from the mean."""
     (grad_out, x), (high, scale, shift), (low, top) = images, line, bounds
@@ -134,13 +134,13 @@ def _let_through(images, out, at, count, line, bounds):
     return select(y <= low, 0, select(y >= top, 0, load_part(grad_out, at, count, 0))), away
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _gather_grad(images, out, at, count, line, bounds, sums, products):
     g, away = _let_through(images, out, at, count, line, bounds)
     return sums + g, fma(g, away, products)
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _add(totals, at, vector):
     """Add the lanes of ``vector`` to the float64 numbers from ``totals[at]`` on."""
     parts = widen(vector)
@@ -149,7 +149,7 @@ def _add(totals, at, vector):
         store(totals, here, load(totals, here) + parts[j])
 
 
-@kernel(allocates=False)
+@kernel(inline=True)
 def _put_grad(images, out, at, count, line, bounds, plane, grad_input, grad_residual):
     """Write g to grad_residual and, in training less what goes through mean and variance, times scale to grad_input."""
     g, away = _let_through(images, out, at, count, line, bounds)
