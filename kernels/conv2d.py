@@ -10,6 +10,16 @@ The product is gemm.py's; patches.py cuts its B panels out of the image.
 The gradient of the input, at stride 1, is again a convolution: of grad_out, by the filters turned by 180 degrees with
 input and output channels exchanged. With stride 2 the pixels of the input fall into four kinds (even and odd rows and
 columns), each of which meets only its own taps of the filter: four small convolutions, and none multiplies by zero.
+
+What was gained by what (EPYC with AVX2, float32, one thread):
+
+- Filters of gradients packed as they lie, not turned in memory first: 1.3 to 2.2 times as fast for 1 x 1 windows.
+- Rows of the image asked for while those before are copied: 1.13 times for 3 x 3 windows at stride 2.
+- Runs of pixels as flat arrays, two whole vectors each and no branch: 1.05 times, 1.4 for LeNet-5's narrow maps.
+- Up to 36 output channels in place, without panels of pixels: 1.02 to 1.24 times. With more, the pixels between two
+rows,
+  which a tile meets there too, cost more than packing.
+- Output channels divided only among threads, as every part packs the pixels anew: 1.2 times for 1 x 1 windows.
 """
 
 from functools import lru_cache

@@ -14,6 +14,16 @@ patches of an image (patches.py). What fills the places of missing rows and colu
 
 While a tile is still in registers, its *epilogue* adds a bias and cuts at zero (and six), so that a convolution
 with bias and ReLU goes through memory once.
+
+What was gained by what (EPYC with AVX2, float32, one thread):
+
+- No reference counts (``allocates=False``), then no call (``inline``): tiles of depth 64 run 1.2 and another 1.1 times
+  as fast, of depth 9 1.5 times. At depth 256 a tile reaches 95 % of the arithmetic that the machine can do.
+- The loops over tiles as a function of their own, so that pointers stay in registers: up to 1.3 times.
+- Asking for C's cache lines before the sums are worked out: 1.04 times for 1 x 1 convolutions. Asking for the rows of a
+  matrix that are packed next: 1.4 times for the gradient of a linear layer of 9216 x 4096, which is read from main
+  memory.
+- Tried without gain: unrolling k, other depths and block sizes, wide pieces of few rows for thin products.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from math import prod
 
 import pytest
 
+import limits
+import minicnn
 from layers import NETWORKS, Network, layers
 
 # Counts of the papers, or of published weights; what is added stands in the walk beside the network itself.
@@ -41,3 +43,12 @@ def test_equal_layers_are_measured_once():
         layer for layer in found if layer.op == "conv2d" and layer.shapes[1] == (64, 3, 7, 7) and len(layer.shapes) == 2
     )
     assert stem.networks == ["resnet18", "resnet50"]
+
+
+def test_the_micro_kernel_is_measured():
+    threads = minicnn.get_num_threads()
+    try:
+        (text,) = limits.micro_kernel()
+    finally:
+        minicnn.set_num_threads(threads)
+    assert float(text.split()[3]) > 10, text
