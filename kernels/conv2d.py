@@ -17,8 +17,7 @@ What was gained by what (EPYC with AVX2, float32, one thread):
 - Rows of the image asked for while those before are copied: 1.13 times for 3 x 3 windows at stride 2.
 - Runs of pixels as flat arrays, two whole vectors each and no branch: 1.05 times, 1.4 for LeNet-5's narrow maps.
 - Up to 36 output channels in place, without panels of pixels: 1.02 to 1.24 times. With more, the pixels between two
-rows,
-  which a tile meets there too, cost more than packing.
+  rows, which a tile meets there too, cost more than packing.
 - Output channels divided only among threads, as every part packs the pixels anew: 1.2 times for 1 x 1 windows.
 """
 
