@@ -180,6 +180,11 @@ def choice(op: str, name: str, value: Any, known: tuple[str, ...]) -> str:
     return str(value)
 
 
+def activation(op: str, value: Any) -> str | None:
+    """Accept what an op can end with in the same pass through memory, or None."""
+    return None if value is None else choice(op, "activation", value, ("relu", "relu6"))
+
+
 def axis(op: str, name: str, value: Any, ndim: int) -> int:
     """Accept an axis ``-ndim .. ndim-1``; return it counted from the front."""
     if ndim == 0:
