@@ -82,8 +82,9 @@ def labels(
     if ignore_index is not None and 0 <= ignore_index < classes:
         indices[indices == ignore_index] = -1
     # A negative number is a huge one here: one comparison for both ends.
-    outside = indices.view(np.uint64) >= np.uint64(classes)
-    if np.count_nonzero(outside):  # a third of the time of .any(), of a few
+    as_large = indices.view(np.uint64)
+    if np.maximum.reduce(as_large, None, initial=0) >= classes:  # half the time of comparing each, of a few
+        outside = as_large >= np.uint64(classes)
         wrong = outside if ignore_index is None else outside & (given != ignore_index)
         if wrong.any():
             place = tuple(int(i) for i in np.argwhere(wrong)[0])

@@ -138,11 +138,10 @@ def _shares(
         return np.zeros((n, places), np.int64), np.zeros(classes, x.dtype), probabilities, float(n * places)
     rule = "(N,)" if not rest else "(N, d1, ...)"
     labels = check.labels(op, target, (n, *rest), rule, classes, ignore_index).reshape(n, places)
-    counting = labels >= 0
     if class_weight is None:
-        class_weight, divisor = _ones(classes, x.dtype), float(np.count_nonzero(counting))
+        class_weight, divisor = _ones(classes, x.dtype), float(np.count_nonzero(labels >= 0))
     else:
-        divisor = float(class_weight[labels[counting]].sum(dtype=np.float64))
+        divisor = float(class_weight[labels[labels >= 0]].sum(dtype=np.float64))
     if not smoothing:
         return labels, class_weight, _NOTHING[x.dtype], divisor
     with np.errstate(all="ignore"):
