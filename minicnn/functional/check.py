@@ -156,12 +156,14 @@ def pair(op: str, name: str, value: Any, least: int = 1) -> Pair:
 
 def number(op: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """Accept a real number in ``low <= value <= high`` (NaN is in no range)."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise OptionError(f"{op}: {name} must be a number, got {value!r}")
-    try:
-        real = float(value)
-    except OverflowError:  # an integer of more than 300 digits
-        real = math.inf
+    real: float = value
+    if type(value) is not float:  # what it nearly always is: 0.6 us less
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise OptionError(f"{op}: {name} must be a number, got {value!r}")
+        try:
+            real = float(value)
+        except OverflowError:  # an integer of more than 300 digits
+            real = math.inf
     if not low <= real <= high or math.isinf(real):
         raise OptionError(f"{op}: {name} must be a finite number in {low} .. {high}, got {value!r}")
     return real

@@ -97,7 +97,9 @@ def cross_entropy(
     n, places = shape[0], math.prod(shape[2:])
     scores = x.array.reshape(n, shape[1], places)
     losses, kept = k.cross_entropy_forward(scores, *shares)
-    out, spread_out = reduced(losses.reshape(n, *shape[2:]), reduction, divisor)
+    if reduction == "none":
+        losses = losses.reshape(n, *shape[2:])
+    out, spread_out = reduced(losses, reduction, divisor)
 
     def grad_input(grad_out: Array) -> Array:
         grad_losses = spread_out(grad_out).reshape(n, places)
