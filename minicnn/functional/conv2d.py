@@ -111,7 +111,7 @@ def conv2d(
 
     k = twin(op)
     options = {**options, "table": table}
-    shift, added = (None if t is None else t.array for t in (b, shortcut))
+    shift, added = None if b is None else b.array, None if shortcut is None else shortcut.array
     out = k.conv2d_forward(xa, wa, shift, out_hw=out_hw, residual=added, activation=activation, **options)
     through = let_through(activation, out)
     pairs = [
