@@ -70,7 +70,7 @@ class Conv2d(_Convolution):
     table : bool array, shape (C_out, C_in), optional
         Which output channel sees which input channel.
     activation : {"relu", "relu6"}, optional
-        Applied to the result on the way: quicker than a layer of its own, which is one more trip through memory.
+        Applied to the result on the way, so that no array holds what it was before.
 
     Notes
     -----
