@@ -560,6 +560,14 @@ def numpys_out(x):
     return lambda: np.multiply(x.numpy(), 2.0, out=x.data)
 
 
+ONE = np.ones((1, 1, 1, 1))
+
+
+def row(x):
+    """As an image of one row."""
+    return x.reshape(1, 1, 1, 2)
+
+
 WAYS = [
     data_before,
     view_of_data_before,
@@ -600,7 +608,10 @@ def test_a_saved_input_changed_in_place_is_an_error(way, function):
 
 
 @every_way
-@pytest.mark.parametrize("function", [F.exp, F.sqrt])
+@pytest.mark.parametrize(
+    "function",
+    [F.exp, F.sqrt, lambda x: F.conv2d(np.ones((1, 1, 1, 2)), ONE, residual=row(x), activation="relu").reshape(2)],
+)
 def test_a_saved_output_changed_in_place_is_an_error(way, function):
     x = leaf(1.0, 2.0)
     out = function(x)
@@ -624,6 +635,8 @@ def test_a_saved_output_changed_in_place_is_an_error(way, function):
         F.exp,
         F.sqrt,
         F.mean,
+        lambda x: F.conv2d(row(x), ONE, residual=row(x)),
+        lambda x: F.conv2d(row(x), ONE, residual=row(x), activation="relu6"),
         lambda x: x[1:],
         lambda x: x.reshape(2, 1).T.flatten(),
         lambda x: F.concat([x, x]),

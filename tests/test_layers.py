@@ -54,6 +54,11 @@ LAYERS = [
     (nn.AdaptiveAvgPool2d((3, 2)), [IMAGES], lambda m, x: F.adaptive_avg_pool2d(x, (3, 2))),
     (nn.Subsample2d(4), [IMAGES], lambda m, x: F.avg_pool2d(x, 2)),  # as it starts
     (
+        nn.Conv2d(4, 4, 3, padding=1, activation="relu6"),
+        [IMAGES * 5, IMAGES],
+        lambda m, x, r: F.relu6(F.conv2d(x, m.weight, m.bias, padding=1) + r),
+    ),
+    (
         nn.BatchNorm2d(4, eps=1e-3),
         [IMAGES],
         lambda m, x: F.batch_norm2d(x, weight=m.weight, bias=m.bias, training=True, eps=1e-3),
@@ -153,6 +158,11 @@ def test_dropout_follows_the_seed(layer):
         (lambda: nn.Conv2d(1, 1, 3, padding=-1), OptionError, "Conv2d: padding must be >= 0"),
         (lambda: nn.Conv2d(1, 1, 3, padding="full"), OptionError, "Conv2d: padding must be one of 'same', 'valid'"),
         (lambda: nn.Conv2d(1, 1, 3, dilation=0), OptionError, "Conv2d: dilation must be >= 1"),
+        (
+            lambda: nn.Conv2d(1, 1, 3, activation="tanh"),
+            OptionError,
+            "Conv2d: activation must be one of 'relu', 'relu6'",
+        ),
         (lambda: nn.Conv2d(4, 6, 3, groups=4), OptionError, "groups must divide in_channels and out_channels"),
         (lambda: nn.Conv2d(4, 2, 3, table=TABLE.astype(int)), DTypeError, "table must be a bool array"),
         (lambda: nn.Conv2d(2, 4, 3, table=TABLE), ShapeError, r"table must have shape \(C_out, C_in\) = \(4, 2\)"),

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
-from minicnn.autograd import Tensor, record
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from minicnn.autograd import Array, Tensor, record
 from minicnn.functional import check
 from minicnn.functional.check import Input
 from minicnn.kernels import twin
+
+Answer = TypeVar("Answer")
+
+
+def once(gradient: Callable[[Array], Answer]) -> Callable[[Array], Answer]:
+    """Return ``gradient``, computed once though several inputs ask for it: a tape is walked once."""
+    known: list[Answer] = []
+
+    def remembered(grad_out: Array) -> Answer:
+        if not known:
+            known.append(gradient(grad_out))
+        return known[0]
+
+    return remembered
+
+
+def let_through(activation: str | None, out: Array) -> Callable[[Array], Array]:
+    """Return what gives the part of grad_out that the activation, the last step of an op, let through to ``out``."""
+    if activation is None:
+        return lambda grad_out: grad_out
+    grad_input: Any = getattr(twin("activations"), f"{activation}_grad_input")
+    return once(lambda grad_out: grad_input(grad_out, out))
 
 
 def _activation(op: str, input: Input) -> Tensor:

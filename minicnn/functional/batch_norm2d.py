@@ -10,6 +10,7 @@ import numpy as np
 from minicnn.autograd import Array, Tensor, needs_grad, record
 from minicnn.errors import OptionError, ShapeError
 from minicnn.functional import check
+from minicnn.functional.activations import once
 from minicnn.functional.check import Input
 from minicnn.kernels import twin
 
@@ -103,8 +104,7 @@ def batch_norm2d(
             check.shape(op, name, vector, (channels,), "(C,)")
     if shortcut is not None:
         check.shape(op, "residual", shortcut, x.shape, "input.shape")
-    if activation is not None:
-        check.choice(op, "activation", activation, ("relu", "relu6"))
+    activation = check.activation(op, activation)
     if old_var is not None and np.fmin.reduce(old_var.array) < 0:
         raise OptionError(f"{op}: running_var must be >= 0, got {old_var.array.min()}")
     if training and count == 1:
@@ -132,13 +132,12 @@ def batch_norm2d(
     # Only after a residual was added must the output be asked what the activation cut off.
     asked = None if shortcut is None or activation is None else out
     sums = training or needs_grad(w, b)
-    grads: list[Any] = []
+    options = {"activation": activation, "training": training, "sums": sums}
 
-    def shared(grad_out: Array) -> list[Any]:
-        """Return the gradients of x, weight, bias, residual: computed once, for a tape is walked once."""
-        if not grads:
-            options = {"activation": activation, "training": training, "sums": sums}
-            grads.extend(k.batch_norm2d_grad(grad_out, xa, mean, inv_std, wa, ba, asked, **options))
+    @once
+    def shared(grad_out: Array) -> tuple[Any, ...]:
+        """Return the gradients of x, weight, bias, residual."""
+        grads: tuple[Any, ...] = k.batch_norm2d_grad(grad_out, xa, mean, inv_std, wa, ba, asked, **options)
         return grads
 
     pairs: list[tuple[Tensor, Any]] = [(x, lambda grad_out: shared(grad_out)[0])]

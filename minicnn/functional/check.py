@@ -82,8 +82,9 @@ def labels(
     if ignore_index is not None and 0 <= ignore_index < classes:
         indices[indices == ignore_index] = -1
     # A negative number is a huge one here: one comparison for both ends.
-    outside = indices.view(np.uint64) >= np.uint64(classes)
-    if np.count_nonzero(outside):  # a third of the time of .any(), of a few
+    as_large = indices.view(np.uint64)
+    if np.maximum.reduce(as_large, None, initial=0) >= classes:  # half the time of comparing each, of a few
+        outside = as_large >= np.uint64(classes)
         wrong = outside if ignore_index is None else outside & (given != ignore_index)
         if wrong.any():
             place = tuple(int(i) for i in np.argwhere(wrong)[0])
@@ -155,12 +156,14 @@ def pair(op: str, name: str, value: Any, least: int = 1) -> Pair:
 
 def number(op: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """Accept a real number in ``low <= value <= high`` (NaN is in no range)."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise OptionError(f"{op}: {name} must be a number, got {value!r}")
-    try:
-        real = float(value)
-    except OverflowError:  # an integer of more than 300 digits
-        real = math.inf
+    real: float = value
+    if type(value) is not float:  # what it nearly always is: 0.6 us less
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise OptionError(f"{op}: {name} must be a number, got {value!r}")
+        try:
+            real = float(value)
+        except OverflowError:  # an integer of more than 300 digits
+            real = math.inf
     if not low <= real <= high or math.isinf(real):
         raise OptionError(f"{op}: {name} must be a finite number in {low} .. {high}, got {value!r}")
     return real
@@ -178,6 +181,11 @@ def choice(op: str, name: str, value: Any, known: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in known:
         raise OptionError(f"{op}: {name} must be one of {', '.join(map(repr, known))}, got {value!r}")
     return str(value)
+
+
+def activation(op: str, value: Any) -> str | None:
+    """Accept what an op can end with in the same pass through memory, or None."""
+    return None if value is None else choice(op, "activation", value, ("relu", "relu6"))
 
 
 def axis(op: str, name: str, value: Any, ndim: int) -> int:

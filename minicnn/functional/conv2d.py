@@ -9,6 +9,7 @@ import numpy as np
 from minicnn.autograd import Array, Tensor, record
 from minicnn.errors import DTypeError, OptionError, ShapeError
 from minicnn.functional import check
+from minicnn.functional.activations import let_through
 from minicnn.functional.check import Input, Pair, Shape
 from minicnn.kernels import twin
 
@@ -23,8 +24,12 @@ def conv2d(
     dilation: int | tuple[int, int] = 1,
     groups: int = 1,
     table: Any = None,
+    residual: Input | None = None,
+    activation: str | None = None,
 ) -> Tensor:
     """Slide filters over images: each output pixel is the weighted sum of the window under it.
+
+    What often follows, a residual connection and ReLU, can be done before an output is first written to memory.
 
     Parameters
     ----------
@@ -43,6 +48,10 @@ def conv2d(
         Number of separate convolutions that the channels fall into (AlexNet: 2; depthwise: C_in).
     table : bool array, shape (C_out, C_in), optional
         Which output channel sees which input channel.
+    residual : Tensor or array, the output's shape, optional
+        Added to the output (ResNet's shortcut, where batch norm is part of the filters).
+    activation : {"relu", "relu6"}, optional
+        Applied last.
 
     Returns
     -------
@@ -56,7 +65,7 @@ def conv2d(
     DTypeError
         If the arrays are not all float32 or all float64.
     OptionError
-        If an option is out of its range, or the groups do not divide the channels.
+        If an option is out of its range or unknown, or the groups do not divide the channels.
 
     Notes
     -----
@@ -70,11 +79,16 @@ def conv2d(
     >>> F.conv2d(image, np.array([[[[1.0, 0.0], [0.0, -1.0]]]])).numpy()
     array([[[[-4., -4.],
              [-4., -4.]]]])
+    >>> F.conv2d(image, np.ones((1, 1, 2, 2)), np.array([-10.0]), activation="relu").numpy()
+    array([[[[ 0.,  2.],
+             [10., 14.]]]])
     """
     op = "conv2d"
     x, w = check.images(op, input), check.tensor(op, "weight", weight)
     b = None if bias is None else check.tensor(op, "bias", bias)
-    check.same_dtype(op, input=x, weight=w, bias=b)
+    shortcut = None if residual is None else check.images(op, residual, "residual")
+    check.same_dtype(op, input=x, weight=w, bias=b, residual=shortcut)
+    activation = check.activation(op, activation)
     xa, wa = x.array, w.array
     x_shape, w_shape = xa.shape, wa.shape
     if table is not None:
@@ -92,16 +106,22 @@ def conv2d(
     c_out, out_hw, options = check.known(question, geometry)
     if b is not None:
         check.shape(op, "bias", b, (c_out,), "(C_out,)")
+    if shortcut is not None:
+        check.shape(op, "residual", shortcut, (x_shape[0], c_out, *out_hw), "(N, C_out, H_out, W_out)")
 
     k = twin(op)
     options = {**options, "table": table}
-    out = k.conv2d_forward(xa, wa, None if b is None else b.array, out_hw=out_hw, **options)
+    shift, added = None if b is None else b.array, None if shortcut is None else shortcut.array
+    out = k.conv2d_forward(xa, wa, shift, out_hw=out_hw, residual=added, activation=activation, **options)
+    through = let_through(activation, out)
     pairs = [
-        (x, lambda grad_out: k.conv2d_grad_input(grad_out, wa, input_shape=x_shape, **options)),
-        (w, lambda grad_out: k.conv2d_grad_weight(grad_out, xa, weight_shape=w_shape, **options)),
+        (x, lambda grad_out: k.conv2d_grad_input(through(grad_out), wa, input_shape=x_shape, **options)),
+        (w, lambda grad_out: k.conv2d_grad_weight(through(grad_out), xa, weight_shape=w_shape, **options)),
     ]
     if b is not None:
-        pairs.append((b, lambda grad_out: k.conv2d_grad_bias(grad_out)))
+        pairs.append((b, lambda grad_out: k.conv2d_grad_bias(through(grad_out))))
+    if shortcut is not None:
+        pairs.append((shortcut, through))
     return record(op, out, *pairs)
 
 

@@ -97,7 +97,9 @@ def cross_entropy(
     n, places = shape[0], math.prod(shape[2:])
     scores = x.array.reshape(n, shape[1], places)
     losses, kept = k.cross_entropy_forward(scores, *shares)
-    out, spread_out = reduced(losses.reshape(n, *shape[2:]), reduction, divisor)
+    if reduction == "none":
+        losses = losses.reshape(n, *shape[2:])
+    out, spread_out = reduced(losses, reduction, divisor)
 
     def grad_input(grad_out: Array) -> Array:
         grad_losses = spread_out(grad_out).reshape(n, places)
@@ -138,11 +140,10 @@ def _shares(
         return np.zeros((n, places), np.int64), np.zeros(classes, x.dtype), probabilities, float(n * places)
     rule = "(N,)" if not rest else "(N, d1, ...)"
     labels = check.labels(op, target, (n, *rest), rule, classes, ignore_index).reshape(n, places)
-    counting = labels >= 0
     if class_weight is None:
-        class_weight, divisor = _ones(classes, x.dtype), float(np.count_nonzero(counting))
+        class_weight, divisor = _ones(classes, x.dtype), float(np.count_nonzero(labels >= 0))
     else:
-        divisor = float(class_weight[labels[counting]].sum(dtype=np.float64))
+        divisor = float(class_weight[labels[labels >= 0]].sum(dtype=np.float64))
     if not smoothing:
         return labels, class_weight, _NOTHING[x.dtype], divisor
     with np.errstate(all="ignore"):

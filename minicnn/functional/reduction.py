@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from minicnn.autograd import Array
+from minicnn.kernels import twin
 
 NAMES = ("mean", "sum", "none")
 
 
-@np.errstate(all="ignore")
 def reduced(losses: Array, reduction: str, divisor: float) -> tuple[Array, Callable[[Array], Array]]:
     """Return the result, and the function from its gradient to the gradient of every single loss.
 
@@ -19,11 +19,11 @@ def reduced(losses: Array, reduction: str, divisor: float) -> tuple[Array, Calla
     """
     if reduction == "none":
         return losses, lambda grad_out: grad_out
-    below = np.float64(divisor if reduction == "mean" else 1)
+    below = float(divisor) if reduction == "mean" else 1.0
     shape = losses.shape
 
     def spread(grad_out: Array) -> Array:
         with np.errstate(all="ignore"):
-            return np.full(shape, grad_out / below, grad_out.dtype)
+            return np.full(shape, grad_out / np.float64(below), grad_out.dtype)
 
-    return np.asarray(np.add.reduce(losses, None, np.float64) / below, losses.dtype), spread
+    return twin("reduction").reduction_forward(losses, below), spread

@@ -69,6 +69,12 @@ class Conv2d(_Convolution):
         Whether to add a number per output channel.
     table : bool array, shape (C_out, C_in), optional
         Which output channel sees which input channel.
+    activation : {"relu", "relu6"}, optional
+        Applied to the result on the way, so that no array holds what it was before.
+
+    Notes
+    -----
+    ``conv(x, residual)`` adds a residual connection before the activation, in the same pass.
 
     Attributes
     ----------
@@ -99,8 +105,10 @@ class Conv2d(_Convolution):
         groups: int = 1,
         bias: bool = True,
         table: Any = None,
+        activation: str | None = None,
     ) -> None:
         self._set_options(in_channels, out_channels, kernel_size, stride, padding, dilation, groups)
+        self.activation = check.activation("Conv2d", activation)
         self.table = None if table is None else self._connections(table)
         shape: tuple[int, ...] = (out_channels, in_channels // groups, *self.kernel_size)
         fan_in: Any = None
@@ -125,7 +133,7 @@ class Conv2d(_Convolution):
         marks.flags.writeable = False
         return marks
 
-    def forward(self, input: Input) -> Tensor:
+    def forward(self, input: Input, residual: Input | None = None) -> Tensor:
         return F.conv2d(
             input,
             self.weight,
@@ -135,6 +143,8 @@ class Conv2d(_Convolution):
             dilation=self.dilation,
             groups=self.groups,
             table=self.table,
+            residual=residual,
+            activation=self.activation,
         )
 
 

@@ -55,9 +55,7 @@ class BatchNorm2d(Module):
         self.eps = check.number("BatchNorm2d", "eps", eps, 0.0)
         self.momentum = check.number("BatchNorm2d", "momentum", momentum, 0.0, 1.0)
         self.unbiased = check.flag("BatchNorm2d", "unbiased", unbiased)
-        if activation is not None:
-            check.choice("BatchNorm2d", "activation", activation, ("relu", "relu6"))
-        self.activation = activation
+        self.activation = check.activation("BatchNorm2d", activation)
         self.weight = Parameter(np.ones(num_features, np.float32))
         self.bias = Parameter(np.zeros(num_features, np.float32))
         self.running_mean = Buffer(np.zeros(num_features, np.float32))

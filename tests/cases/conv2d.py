@@ -1,6 +1,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
+import minicnn
 from cases import Call, Case, Refused, seeds, values, windows
 from minicnn.errors import DTypeError, OptionError, ShapeError
 
@@ -25,8 +26,16 @@ def calls(draw):
         c_out = per_out * options["groups"]
         weight = values((c_out, c_in // options["groups"], *kernel), seed)
     inputs = {"input": values((n, c_in, h, w), seed) / 4, "weight": weight}
-    if draw(st.booleans()):
+    activation = draw(st.sampled_from([None, "relu", "relu6"]))
+    if draw(st.booleans(), label="bias"):
         inputs["bias"] = values((c_out,), seed)
+    if draw(st.booleans(), label="residual"):
+        inputs["residual"] = values(minicnn.functional.conv2d(**inputs, **options).shape, seed // 2)
+    if activation:  # whole numbers, and a half added once, keep clear of its corners, 0 and 6
+        inputs = {name: np.round(2 * array) for name, array in inputs.items()}
+        last = "residual" if "residual" in inputs else "bias"
+        inputs[last] = inputs.get(last, np.zeros(c_out)) + 0.5
+        options["activation"] = activation
     return Call(inputs, options)
 
 
@@ -34,7 +43,7 @@ X = np.arange(1.0, 10).reshape(1, 1, 3, 3)  # 1 2 3 / 4 5 6 / 7 8 9
 W = np.array([[[[1.0, 2.0], [0.0, -1.0]]]])
 TWO = np.concatenate([X, 10 * X], axis=1)
 BIAS = np.array([0.5])
-
+R = np.array([[[[1.0, -3.0], [0.0, 1.0]]]])
 
 CASE = Case(
     op="conv2d",
@@ -43,6 +52,9 @@ CASE = Case(
         (Call({"input": X, "weight": W}), [[[[0, 2], [6, 8]]]]),
         (Call({"input": X, "weight": W, "bias": BIAS}, {"stride": 2, "padding": 1}), [[[[-0.5, -2.5], [1.5, 8.5]]]]),
         (Call({"input": X, "weight": W}, {"dilation": 2}), [[[[1 + 6 - 9]]]]),
+        (Call({"input": X, "weight": W, "residual": R}), [[[[1, -1], [6, 9]]]]),
+        (Call({"input": X, "weight": -W, "bias": BIAS}, {"activation": "relu"}), [[[[0.5, 0], [0, 0]]]]),
+        (Call({"input": X, "weight": W, "bias": BIAS, "residual": R}, {"activation": "relu6"}), [[[[1.5, 0], [6, 6]]]]),
         (Call({"input": X, "weight": W}, {"padding": "same", "stride": 2}), [[[[0, 3], [23, 9]]]]),
         (
             Call({"input": TWO, "weight": np.concatenate([W, W])}, {"groups": 2}),
@@ -73,10 +85,22 @@ CASE = Case(
         Refused({"input": X[:, :, :0], "weight": W}, ShapeError, r"C, H, W >= 1, got shape \(1, 1, 0, 3\)"),
         Refused({"input": X[:, :0], "weight": W}, ShapeError, r"C, H, W >= 1, got shape \(1, 0, 3, 3\)"),
         Refused({"input": X, "weight": W, "bias": np.ones(2)}, ShapeError, r"bias must have shape \(C_out,\) = \(1,\)"),
+        Refused(
+            {"input": X, "weight": W, "residual": X},
+            ShapeError,
+            r"residual must have shape \(N, C_out, H_out, W_out\) = \(1, 1, 2, 2\), got \(1, 1, 3, 3\)",
+        ),
+        Refused({"input": X, "weight": W, "residual": R.astype("f4")}, DTypeError, r"weight float64, residual float32"),
+        Refused(
+            {"input": X, "weight": W, "activation": "tanh"},
+            OptionError,
+            r"activation must be one of 'relu', 'relu6', got 'tanh'",
+        ),
         Refused({"input": X, "weight": W.astype("f4")}, DTypeError, r"one dtype, got input float64, weight float32"),
         Refused({"input": TWO, "weight": W[0], "table": np.ones((1, 2), int)}, DTypeError, r"table must be a bool"),
         Refused({"input": TWO, "weight": W[0], "table": np.ones((1, 2), bool)}, ShapeError, r"connections = 2"),
         Refused({"input": X.tolist(), "weight": W}, DTypeError, r"input must be a Tensor or a NumPy array, got list"),
     ],
-    linear_in=("input", "weight", "bias"),
+    batched=("input", "residual"),
+    linear_in=("input", "weight", "bias", "residual"),
 )
