@@ -27,12 +27,12 @@ import numpy as np
 
 from minicnn.kernels import winograd
 from minicnn.kernels.gemm import ACTIVATIONS, CHUNKS, COLUMN_PANELS, DEPTH, ROW_PANELS, ROWS, matmul, pack, tile, tiles
-from minicnn.kernels.jit import get_num_threads, kernel, launch
+from minicnn.kernels.jit import get_num_threads, kernel, launch, second_level_cache
 from minicnn.kernels.patches import cut, pack_patches, pack_pixels, pack_turned, sort_rows, sorted_size, tap_offsets
 from minicnn.kernels.simd import lanes
 
 FEW_ROWS = 6 * ROWS  # up to so many output channels, packing panels of pixels costs more than it is worth
-IN_PLACE = 32768  # numbers of sorted rows that a job takes its pixels from: they stay in the second-level cache
+IN_PLACE = second_level_cache() // 16  # numbers of sorted rows that a job takes its pixels from
 
 
 @kernel

@@ -30,8 +30,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minicnn.kernels.jit import get_num_threads, kernel, launch
+from minicnn.kernels.jit import get_num_threads, kernel, launch, second_level_cache
 from minicnn.kernels.simd import (
+    VECTOR_BYTES,
     broadcast,
     fma,
     lane,
@@ -52,9 +53,10 @@ from minicnn.kernels.simd import (
 
 ROWS = 6  # of a tile: 6 x 2 sums, 2 vectors of B and 1 of A fill the 16 registers of AVX2
 DEPTH = 256  # steps of k between two visits to C: a B panel of this depth stays in the first-level cache
-COLUMN_PANELS = 13  # B panels that a job packs at a time: 256 x 13 x 64 bytes stay in the second-level cache, and
-# four images of 7 x 7 pixels are 13 panels
-ROW_PANELS = 32  # A panels that a job of ``matmul`` packs at a time
+# Of the second-level cache, B panels that a job packs at a time take two fifths, A panels three eighths. With 512 KiB
+# and 32-byte vectors these are 13 (four images of 7 x 7 pixels) and 32.
+COLUMN_PANELS = max(4, second_level_cache() * 13 // 32 // (DEPTH * 2 * VECTOR_BYTES))
+ROW_PANELS = max(8, second_level_cache() * 3 // 8 // (DEPTH * ROWS * 4))
 CHUNKS = 8  # jobs that are made at least, if the shapes allow
 THIN, THIN_DEPTH = 48, 1024  # up to so many rows of A, B is read in place, and so many steps at a time
 FEW_ROWS = 4  # up to so many rows of A, B is used in place: packing it would cost more than the product
@@ -101,6 +103,9 @@ def tile(
     for i in range(6):
         prefetch(c, c_at + i * c_row + first)
         prefetch(c, c_at + i * c_row + first + 2 * n - 1)
+        if base.size > 0:
+            prefetch(base, c_at + i * c_row + first)
+            prefetch(base, c_at + i * c_row + first + 2 * n - 1)
     for k in range(depth):
         row = b_at + (k * 2 * n if steps is None else peek(steps, k))
         b0 = load(b, row)

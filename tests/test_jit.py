@@ -559,3 +559,13 @@ def test_the_interpreter_ends_while_helpers_watch_and_sleep(child):
     code += "jit.launch(lambda start, stop: None, 9, work=1e6)\n"
     assert child(code) == ""
     assert child(code + "time.sleep(0.1)") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("512K\n", 512), ("1280K\n", 1280), ("2M\n", 2048), ("1K\n", 256), ("", 512), ("?K", 512)]
+)
+def test_blocks_fit_the_cache_that_the_system_names(tmp_path, text, size):
+    file = tmp_path / "size"
+    file.write_text(text)
+    assert jit.second_level_cache(str(file)) == size << 10
+    assert jit.second_level_cache(str(tmp_path / "missing")) == 512 << 10
