@@ -237,7 +237,7 @@ def _blocks(total, image, c_out, groups, window, step, dilation, out_hw, width, 
     """
     rows, kh, kw = c_out // groups, *window
     extra = ((kh - 1) * dilation[0] // step[0], (kw - 1) * dilation[1] // step[1])
-    if rows <= FEW_ROWS:
+    if rows <= (FEW_ROWS if kh * kw > 1 else ROWS):  # pixels of 1 x 1 windows are cheap to pack
         kinds = min(step[0], (kh - 1) * dilation[0] + 1) * min(step[1], (kw - 1) * dilation[1] + 1)
         high = IN_PLACE // (image[0] // groups * kinds * (out_hw[1] + extra[1])) - extra[0]
         parts = -(-out_hw[0] // min(out_hw[0], max(high, 4 * extra[0] + 1)))
