@@ -68,8 +68,8 @@ IN, PLACES = 6, 36  # inputs of a tile along an axis; places of the square
 SIDES = {3: 4, 4: 3, 5: 2}  # outputs of a tile along an axis, for a window
 TILE_PANELS = 3  # panels of tiles whose products are kept at a time
 MOST_TILE_PANELS = 13  # of a job: the more, the less it matters that each job transforms the filters anew
-FEWEST_CHANNELS = 8  # of input and output, for the transforms to pay
-FEWEST_FOR_GRADIENT = 16  # of input, for the gradient of the weight
+# Output and input channels of the filters, at least, for the transforms to pay.
+FEWEST = {"forward": (3, 6), "grad_input": (6, 3), "grad_weight": (8, 16)}
 V_BYTES = 16 << 20  # of transformed inputs, at most, in a job
 GRADIENT_TILES = 64  # tiles whose products are summed at a time, for the gradient of the weight
 FILTERS = 48  # output channels whose transformed filters are kept at a time
@@ -106,9 +106,9 @@ def _window(window, step):
     return high if high == wide else 0
 
 
-def wins(c_out, c_in, window, stride, dilation, groups, out_hw, fewest=FEWEST_CHANNELS):
+def wins(product, c_out, c_in, window, stride, dilation, groups, out_hw):
     """Tell whether the algorithm applies and pays, for filters (c_out, c_in, *window): not with few channels, or maps
-    that fill their tiles badly.
+    that fill their tiles badly. ``product`` is a key of FEWEST.
     """
     side = SIDES.get(_window(window, stride))
     if not _enabled or side is None or dilation != (1, 1):
@@ -116,8 +116,8 @@ def wins(c_out, c_in, window, stride, dilation, groups, out_hw, fewest=FEWEST_CH
     tiles = -(-out_hw[0] // side) * -(-out_hw[1] // side)
     kinds = stride[0] * stride[1]
     return (
-        c_out // groups >= FEWEST_CHANNELS
-        and c_in * kinds >= fewest
+        c_out // groups >= FEWEST[product][0]
+        and c_in * kinds >= FEWEST[product][1]
         and window[0] * window[1] * out_hw[0] * out_hw[1] >= 1.5 * PLACES * tiles * kinds
     )
 
