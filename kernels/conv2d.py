@@ -18,6 +18,7 @@ What was gained by what (EPYC with AVX2, float32, one thread):
 - Runs of pixels as flat arrays, two whole vectors each and no branch: 1.05 times, 1.4 for LeNet-5's narrow maps.
 - Up to 36 output channels in place, without panels of pixels: 1.02 to 1.24 times. With more, the pixels between two
   rows, which a tile meets there too, cost more than packing.
+- Their tiles start anew with every row of the output: 1.1 to 1.25 times for 3 channels at stride 2 and LeNet-5's C1.
 - Output channels divided only among threads, as every part packs the pixels anew: 1.2 times for 1 x 1 windows.
 """
 
