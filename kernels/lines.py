@@ -40,41 +40,40 @@ def lay(x, at, apart, planes, size, corner, step, row, rows, clear, border, pitc
     whole = count // (step[1] * n) * (step[1] * n)
     rest = count - whole
     to_even, to_odd = first // 2 + first % 2 * phase, (first + 1) // 2 + (1 - first % 2) * phase  # of a step of 2
-    for parity in range(step[0]):
-        y = row * step[0] + parity - corner[0]
-        top, bottom = inside(y, step[0], rows, h)
-        for p in range(planes):
-            base = (p * step[0] + parity) * step[1] * phase
-            if clear:
-                for k in range(base, base + step[1] * phase, phase):
-                    for q in range(k, k + top * pitch, n):
+    y = row * step[0] - corner[0]
+    top, bottom = inside(y, 1, rows * step[0], h)
+    for p in range(planes):
+        start = p * step[0] * step[1] * phase
+        if clear:
+            for parity in range(step[0]):
+                above, below = (top - parity + step[0] - 1) // step[0], (bottom - parity + step[0] - 1) // step[0]
+                for k in range(start + parity * step[1] * phase, start + (parity + 1) * step[1] * phase, phase):
+                    for q in range(k, k + above * pitch, n):
                         store(line, q, outside)
-                    for q in range(k + bottom * pitch, k + rows * pitch, n):
+                    for q in range(k + below * pitch, k + rows * pitch, n):
                         store(line, q, outside)
-            here = at + p * apart + (y + top * step[0]) * w + skipped
-            there = base + top * pitch
-            # A whole vector at the end of a row puts the border on the seam, and on what the next row writes later.
+        here, start, parity = at + p * apart + (y + top) * w + skipped, start + top // step[0] * pitch, top % step[0]
+        # A whole vector at the end of a row puts the border on the seam, and on what the next row writes later.
+        for _ in range(top, bottom):  # in the order of memory: stride 2 takes 1.1 times as long phase after phase
+            there = start + parity * step[1] * phase
             if step[1] == 1:
-                for _ in range(top, bottom):
-                    for i in range(0, whole, n):
-                        store(line, there + first + i, load(x, here + i))
-                    store(line, there + first + whole, load_part(x, here + whole, count % n, border))
-                    here, there = here + step[0] * w, there + pitch
+                for i in range(0, whole, n):
+                    store(line, there + first + i, load(x, here + i))
+                store(line, there + first + whole, load_part(x, here + whole, count % n, border))
             elif step[1] == 2:
-                for _ in range(top, bottom):
-                    for i in range(0, whole, 2 * n):
-                        a, b = load(x, here + i), load(x, here + i + n)
-                        store(line, there + to_even + i // 2, even(a, b))
-                        store(line, there + to_odd + i // 2, odd(a, b))
-                    a, b = load_part(x, here + whole, rest, border), load_part(x, here + whole + n, rest - n, border)
-                    store(line, there + to_even + whole // 2, even(a, b))
-                    store(line, there + to_odd + whole // 2, odd(a, b))
-                    here, there = here + step[0] * w, there + pitch
+                for i in range(0, whole, 2 * n):
+                    a, b = load(x, here + i), load(x, here + i + n)
+                    store(line, there + to_even + i // 2, even(a, b))
+                    store(line, there + to_odd + i // 2, odd(a, b))
+                a, b = load_part(x, here + whole, rest, border), load_part(x, here + whole + n, rest - n, border)
+                store(line, there + to_even + whole // 2, even(a, b))
+                store(line, there + to_odd + whole // 2, odd(a, b))
             else:
-                for _ in range(top, bottom):
-                    for i in range(count):
-                        poke(line, there + (first + i) % step[1] * phase + (first + i) // step[1], peek(x, here + i))
-                    here, there = here + step[0] * w, there + pitch
+                for i in range(count):
+                    poke(line, there + (first + i) % step[1] * phase + (first + i) // step[1], peek(x, here + i))
+            here, parity = here + w, parity + 1
+            if parity == step[0]:
+                start, parity = start + pitch, 0
 
 
 @kernel(allocates=False)
