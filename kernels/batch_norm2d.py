@@ -107,13 +107,13 @@ def _line(x, c, mean, inv_std, weight, bias):
 @kernel
 def _forward(start, stop, x, channels, pixels, mean, inv_std, weight, bias, residual, bounds, out):
     width = lanes(x)
-    whole = pixels - pixels % width
+    whole, last = pixels - pixels % width, max(0, pixels - width)
     for plane in range(start, stop):
         line, at = _line(x, plane % channels, mean, inv_std, weight, bias), plane * pixels
         for i in range(at, at + whole, width):
             _normalise(x, i, width, line, residual, bounds, out)
         if whole < pixels:
-            _normalise(x, at + whole, pixels - whole, line, residual, bounds, out)
+            _normalise(x, at + last, min(pixels, width), line, residual, bounds, out)
 
 
 @kernel(inline=True)
@@ -168,7 +168,7 @@ def _grad(
     grad_input, grad_weight, grad_bias, grad_residual,
 ):  # fmt: skip
     width, share = lanes(grad_input), 1 / (n * pixels)
-    whole = pixels - pixels % width
+    whole, last = pixels - pixels % width, max(0, pixels - width)
     nothing = splat(grad_input, 0)
     slopes, levels = np.zeros((2, group))
     for c0 in range(start, stop, group):
@@ -200,7 +200,7 @@ def _grad(
                 for i in range(at, at + whole, width):
                     _put_grad(images, out, i, width, line, bounds, plane, grad_input, grad_residual)
                 if whole < pixels:
-                    _put_grad(images, out, at + whole, pixels - whole, line, bounds, plane, grad_input, grad_residual)
+                    _put_grad(images, out, at + last, min(pixels, width), line, bounds, plane, grad_input, grad_residual)
 
 
 def batch_norm2d_statistics(x, running=None, share=0.0, correction=1.0):

@@ -93,7 +93,7 @@ def _places(line, at, pitch, offsets, row, rows, width, out, there, steps, corne
 
 @kernel
 def _forward(start, stop, x, plan, offsets, steps, corners, firsts, out, index):
-    size, out_size, corner, split, _, reach, pitch, phase, (rows, width), band, together, _ = plan
+    size, out_size, corner, split, _, reach, pitch, phase, (rows, width), band, together, _, _ = plan
     area, out_area, border = size[0] * size[1], out_size[0] * out_size[1], x.dtype.type(-np.inf)
     line_size, result_size = split[0] * split[1] * phase, rows * width
     line = np.full(together * line_size, border, x.dtype)
@@ -132,7 +132,7 @@ def _grad_input(start, stop, grad_out, index, area, out_area, grad_input):
 @lru_cache(maxsize=256)
 def _tables(size, out_size, kernel, stride, padding, dilation, n, integers):
     """Plan the lines; tabulate the taps' ``offsets`` along them, then ``steps``, ``corners`` and ``firsts``."""
-    sizes, taps, _ = plan(size, out_size, kernel, stride, padding, dilation, n, STRIP)
+    sizes, taps, *_ = plan(size, out_size, kernel, stride, padding, dilation, n, STRIP)
     pairs = taps.reshape(-1, 2)[: kernel[0] * kernel[1]]
     offsets = pairs[np.argsort(pairs[:, 1]), 0]
     rows, width = sizes[8]
