@@ -28,6 +28,7 @@ from minicnn.kernels.simd import (
     load,
     peek,
     poke,
+    prefetch,
     select,
     splat,
     store,
@@ -118,15 +119,27 @@ def _forward(start, stop, x, plan, offsets, steps, corners, firsts, out, index):
                 pick(found, result_size, width, (1, 1), row, band, planes, out_size, index, at, end)
 
 
+@kernel(inline=True)
+def _hand_out(grad_out, index, i, first, grad_input):
+    if peek(index, i) >= 0:
+        place = first + peek(index, i)
+        poke(grad_input, place, peek(grad_input, place) + peek(grad_out, i))
+
+
 @kernel
 def _grad_input(start, stop, grad_out, index, area, out_area, grad_input):
+    whole, share = out_area // 4 * 4, area // out_area * 4
     for plane in range(start, stop):
-        first = plane * area
+        first, at = plane * area, plane * out_area
         grad_input[first : first + area] = 0
-        for i in range(plane * out_area, (plane + 1) * out_area):
-            if peek(index, i) >= 0:
-                place = first + peek(index, i)
-                poke(grad_input, place, peek(grad_input, place) + peek(grad_out, i))
+        next_plane = first + area
+        for i in range(at, at + whole, 4):
+            prefetch(grad_input, next_plane)
+            next_plane += share
+            for j in range(4):
+                _hand_out(grad_out, index, i + j, first, grad_input)
+        for i in range(at + whole, at + out_area):
+            _hand_out(grad_out, index, i, first, grad_input)
 
 
 @lru_cache(maxsize=256)
