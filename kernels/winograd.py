@@ -1,4 +1,4 @@
-"""Winograd's convolution: 3 x 3 filters at stride 1 with a quarter of the multiplications. Read conv2d.py first.
+"""Winograd's convolution: small windows with a third or a quarter of the multiplications. Read conv2d.py first.
 
 Four neighbouring outputs of a 1-D filter with three taps need six inputs and 4 * 3 = 12 multiplications. Winograd's
 F(4, 3) needs six: transform the inputs (``B'd``) and the filter (``G g``), multiply number by number, and transform
@@ -6,18 +6,35 @@ back:
 
     out = A' [(G g) * (B' d)]
 
-The matrices hold small constants, so the transforms are mostly additions. In two dimensions, rows first and columns
-then, a tile of 4 x 4 outputs comes from 6 x 6 inputs with 36 multiplications instead of 144. All filters of a layer
-share the transformed inputs, and all tiles the transformed filters, so the 36 multiplications become 36 matrix
-products, one for each place (i, j) of the 6 x 6 square: (C_out x C_in) times (C_in x tiles). They run on gemm.py's
-``tile``.
+Why six: the product of a polynomial of three coefficients and one of four has six coefficients, so six of its values
+determine it, and a value of a product is one multiplication. A correlation is the transpose of this product (as a map
+of the second polynomial), and takes as many. ``G`` and ``A`` work out values at the points 0, 1, -1, 2, -2 and infinity
+(``_values``); their transposes go the way back (``_coefficients``). The matrices hold small constants, so the
+transforms are mostly additions.
+
+Six points serve every pair of outputs and taps whose sum is seven, with the same ``B``: F(4, 3), F(3, 4) for windows of
+4 x 4 and F(2, 5) for 5 x 5. In two dimensions, rows first and columns then, a tile of 4 x 4 outputs comes from 6 x 6
+inputs with 36 multiplications instead of 144 (3 x 3 outputs of a 4 x 4 window: 144 too; 2 x 2 of a 5 x 5 window: 100).
+All filters of a layer share the transformed inputs, and all tiles the transformed filters, so the 36 multiplications
+become 36 matrix products, one for each place (i, j) of the 6 x 6 square: (C_out x C_in) times (C_in x tiles). They run
+on gemm.py's ``tile``.
+
+A step of two is no obstacle: sorted into even and odd rows and columns (patches.py), an image is one of four times as
+many channels and a quarter of the size, on which the window takes steps of one and is half as large. So the first
+layers of ResNet (7 x 7, step 2: 4 x 4 over 12 channels) and AlexNet (11 x 11, step 4: 3 x 3 over 48 channels) come here
+as well.
 
 The price is accuracy: the transforms subtract numbers of similar size. In float32 an output is off by about 1e-5 of the
 outputs' standard deviation, ten times as much as in a direct sum (see benchmarks), and an infinity or NaN spreads over
-its 4 x 4 tile. ``set_winograd(False)`` turns it off.
+its tile. ``set_winograd(False)`` turns it off.
 
-Lavin and Gray 2016, "Fast algorithms for convolutional neural networks", section 4.1 (the matrices are theirs, for the
-points 0, 1, -1, 2, -2).
+What was gained over the direct sum (EPYC with AVX2, float32, one thread): 2 to 2.8 times as fast for 3 x 3 windows, 1.4
+to 2.1 for 5 x 5, 1.75 to 1.9 for 11 x 11 at step 4, 1.2 for 7 x 7 at step 2. Putting the outputs of neighbouring tiles
+side by side in registers: another 1.02 to 1.12. F(5, 2) would save a third of the multiplications of 3 x 3 at step 2
+where maps fill its tiles, but 28 x 28, 14 x 14 and 7 x 7 do not.
+
+Lavin and Gray 2016, "Fast algorithms for convolutional neural networks", section 4.1 (the matrices of F(4, 3) are
+theirs); Winograd 1980, "Arithmetic complexity of computations", chapter 4 (the construction).
 """
 
 from __future__ import annotations
@@ -43,12 +60,16 @@ from minicnn.kernels.simd import (
     store,
     transpose,
     tuple_setitem,
+    zip_high,
+    zip_low,
 )
 
-OUT, IN, PLACES = 4, 6, 36  # outputs and inputs of a tile along an axis; places of the square
+IN, PLACES = 6, 36  # inputs of a tile along an axis; places of the square
+SIDES = {3: 4, 4: 3, 5: 2}  # outputs of a tile along an axis, for a window
 TILE_PANELS = 3  # panels of tiles whose products are kept at a time
 MOST_TILE_PANELS = 13  # of a job: the more, the less it matters that each job transforms the filters anew
-FEWEST_CHANNELS = 16  # of input and output, for the transforms to pay
+# Output and input channels of the filters, at least, for the transforms to pay.
+FEWEST = {"forward": (3, 6), "grad_input": (6, 3), "grad_weight": (8, 16)}
 V_BYTES = 16 << 20  # of transformed inputs, at most, in a job
 GRADIENT_TILES = 64  # tiles whose products are summed at a time, for the gradient of the weight
 FILTERS = 48  # output channels whose transformed filters are kept at a time
@@ -57,10 +78,10 @@ _enabled = os.environ.get("MINICNN_WINOGRAD", "1") != "0"
 
 
 def set_winograd(on: bool) -> None:
-    """Let 3 x 3 convolutions at stride 1 use Winograd's algorithm (default), or have them all summed directly.
+    """Let convolutions use Winograd's algorithm where it pays (default), or have them all summed directly.
 
-    It is twice as fast and a little less accurate: in float32 about 1e-5 of the outputs' standard deviation instead of
-    1e-6. The environment variable ``MINICNN_WINOGRAD=0`` turns it off from the start.
+    It is up to 2.8 times as fast and a little less accurate: in float32 about 1e-5 of the outputs' standard deviation
+    instead of 1e-6. The environment variable ``MINICNN_WINOGRAD=0`` turns it off from the start.
 
     Raises
     ------
@@ -79,30 +100,26 @@ def set_winograd(on: bool) -> None:
     _enabled = on
 
 
-def wins(c_out, c_in, window, stride, dilation, groups, out_hw):
-    """Tell whether the algorithm applies and pays: not with few channels, or maps that fill their tiles badly."""
-    tiles = -(-out_hw[0] // OUT) * -(-out_hw[1] // OUT)
+def _window(window, step):
+    """Taps of a window along an axis that an input pixel of one kind meets, or 0 where the axes differ."""
+    high, wide = -(-window[0] // step[0]), -(-window[1] // step[1])
+    return high if high == wide else 0
+
+
+def wins(product, c_out, c_in, window, stride, dilation, groups, out_hw):
+    """Tell whether the algorithm applies and pays, for filters (c_out, c_in, *window): not with few channels, or maps
+    that fill their tiles badly. ``product`` is a key of FEWEST.
+    """
+    side = SIDES.get(_window(window, stride))
+    if not _enabled or side is None or dilation != (1, 1):
+        return False
+    tiles = -(-out_hw[0] // side) * -(-out_hw[1] // side)
+    kinds = stride[0] * stride[1]
     return (
-        _enabled
-        and (window, stride, dilation, groups) == ((3, 3), (1, 1), (1, 1), 1)
-        and min(c_out, c_in) >= FEWEST_CHANNELS
-        and 9 * out_hw[0] * out_hw[1] >= 1.5 * PLACES * tiles
+        c_out // groups >= FEWEST[product][0]
+        and c_in * kinds >= FEWEST[product][1]
+        and window[0] * window[1] * out_hw[0] * out_hw[1] >= 1.5 * PLACES * tiles * kinds
     )
-
-
-@kernel(inline=True)
-def _filter_transform(a, at, apart, out, to, to_apart):
-    """Write G g: six vectors from the three at ``a[at]``, ``apart`` from each other."""
-    g0, g1, g2 = load(a, at), load(a, at + apart), load(a, at + 2 * apart)
-    sixth, twelfth = splat(a, 1 / 6), splat(a, 1 / 12)
-    ends, middle = g0 + g2, g1
-    store(out, to, splat(a, 1 / 4) * g0)
-    store(out, to + to_apart, splat(a, -1 / 6) * (ends + middle))
-    store(out, to + 2 * to_apart, splat(a, -1 / 6) * (ends - middle))
-    far = fma(sixth, g2, splat(a, 1 / 24) * g0)
-    store(out, to + 3 * to_apart, fma(twelfth, g1, far))
-    store(out, to + 4 * to_apart, far - twelfth * g1)
-    store(out, to + 5 * to_apart, g2)
 
 
 @kernel(inline=True)
@@ -122,43 +139,79 @@ def _input_transform(d, at, apart, out, to, to_apart):
 
 
 @kernel(inline=True)
-def _output_transform(m, at, apart, out, to, to_apart):
-    """Write A' m: four vectors from the six at ``m[at]``, ``apart`` from each other."""
-    m1, m2 = load(m, at + apart), load(m, at + 2 * apart)
-    m3, m4 = load(m, at + 3 * apart), load(m, at + 4 * apart)
-    near, near_odd, far, far_odd = m1 + m2, m1 - m2, m3 + m4, m3 - m4
-    store(out, to, load(m, at) + near + far)
-    store(out, to + to_apart, fma(splat(m, 2), far_odd, near_odd))
-    store(out, to + 2 * to_apart, fma(splat(m, 4), far, near))
-    store(out, to + 3 * to_apart, fma(splat(m, 8), far_odd, near_odd) + load(m, at + 5 * apart))
+def _values(p, at, apart, count, scaled, out, to, to_apart):
+    """Write the values of a polynomial at the six points: A p, or, ``scaled``, G p.
 
-
-@kernel(allocates=False)
-def _transform_filters(filters, c_out, c_in, turned, from_last, m0, m1, taps, half, u):
-    """Write G g G' of the output channels m0 .. m1 - 1: u[place, panel of six, ic] holds six numbers, an A panel for
-    each place.
+    Its ``count`` coefficients are vectors, from ``p[at]`` on, ``apart`` from each other.
     """
-    n = lanes(u)
-    panel_size = c_in * ROWS
-    place_size = (
-        m1 - m0 + ROWS - 1
-    ) // ROWS * panel_size + n  # a vector reaches beyond six rows: what follows sets that right
-    for m in range(m0, m1, ROWS):
-        if turned:
-            pack_turned(filters, m * 9, min(ROWS, c_out - m), 9, c_out * 9, from_last, 0, c_in * 9, taps, 0)
+    last = load(p, at + (count - 1) * apart)
+    even, odd, far_even, far_odd = load(p, at), load(p, at + apart), load(p, at), splat(p, 2) * load(p, at + apart)
+    first = even
+    for i in range(2, count):
+        term = load(p, at + i * apart)
+        if i % 2:
+            odd, far_odd = odd + term, fma(splat(p, 1 << i), term, far_odd)
         else:
-            pack(filters, m * c_in * 9, c_in * 9, 1, min(ROWS, c_out - m), c_in * 9, ROWS, taps, 0)
-        for ic in range(c_in):
-            for r in range((ROWS - 1) // n * n, -1, -n):
-                for kx in range(3):
-                    _filter_transform(taps, (ic * 9 + kx) * ROWS + r, 3 * ROWS, half, kx * n, 3 * n)
-                here = (m - m0) // ROWS * panel_size + ic * ROWS + r
-                for i in range(IN):
-                    _filter_transform(half, i * 3 * n, n, u, here + i * IN * place_size, place_size)
+            even, far_even = even + term, fma(splat(p, 1 << i), term, far_even)
+    near, near_minus, far, far_minus = even + odd, even - odd, far_even + far_odd, far_even - far_odd
+    if scaled:
+        sixth, far_scale = splat(p, -1 / 6), splat(p, 1 / 24)
+        first, near, near_minus = splat(p, 1 / 4) * first, sixth * near, sixth * near_minus
+        far, far_minus = far_scale * far, far_scale * far_minus
+    store(out, to, first)
+    store(out, to + to_apart, near)
+    store(out, to + 2 * to_apart, near_minus)
+    store(out, to + 3 * to_apart, far)
+    store(out, to + 4 * to_apart, far_minus)
+    store(out, to + 5 * to_apart, last)
 
 
 @kernel(inline=True)
-def _gather(lines, corners, first, count, pitch, size, d):
+def _coefficients(v, at, apart, count, scaled, out, to, to_apart):
+    """Write A' v, or, ``scaled``, G' v: ``count`` vectors from the six at ``v[at]``, ``apart`` from each other."""
+    first, last = load(v, at), load(v, at + 5 * apart)
+    v1, v2, v3, v4 = load(v, at + apart), load(v, at + 2 * apart), load(v, at + 3 * apart), load(v, at + 4 * apart)
+    near, near_odd, far, far_odd = v1 + v2, v1 - v2, v3 + v4, v3 - v4
+    if scaled:
+        sixth, far_scale = splat(v, -1 / 6), splat(v, 1 / 24)
+        first, near, near_odd = splat(v, 1 / 4) * first, sixth * near, sixth * near_odd
+        far, far_odd = far_scale * far, far_scale * far_odd
+    for i in range(count):
+        value = fma(splat(v, 1 << i), far_odd if i % 2 else far, near_odd if i % 2 else near)
+        if i == 0:
+            value = value + first
+        if i == count - 1:
+            value = value + last
+        store(out, to + i * to_apart, value)
+
+
+@kernel(allocates=False)
+def _transform_filters(filters, at, rows, c_in, side, turned, from_last, m0, m1, taps, half, u):
+    """Write G g G' of the output channels m0 .. m1 - 1 of ``rows``, whose filters start at ``at``: u[place, panel of
+    six, ic] holds six numbers, an A panel for each place.
+    """
+    n, window = lanes(u), side * side
+    panel_size = c_in * ROWS
+    # A vector reaches beyond six rows: what follows sets that right.
+    place_size = (m1 - m0 + ROWS - 1) // ROWS * panel_size + n
+    for m in range(m0, m1, ROWS):
+        few = min(ROWS, rows - m)
+        if turned:
+            pack_turned(filters, at + m * window, few, window, rows * window, from_last, 0, c_in * window, taps, 0)
+        else:
+            pack(filters, at + m * c_in * window, c_in * window, 1, few, c_in * window, ROWS, taps, 0)
+        for ic in range(c_in):
+            for r in range((ROWS - 1) // n * n, -1, -n):
+                for kx in range(side):
+                    there = (ic * window + kx) * ROWS + r
+                    _values(taps, there, side * ROWS, side, True, half, kx * n, side * n)
+                here = (m - m0) // ROWS * panel_size + ic * ROWS + r
+                for i in range(IN):
+                    _values(half, i * side * n, n, side, True, u, here + i * IN * place_size, place_size)
+
+
+@kernel(inline=True)
+def _gather(lines, plane, corners, first, count, pitch, size, d):
     """Write size x size pixels of up to one vector of tiles to d[place, tile]: squares of pixels, transposed."""
     n = lanes(d)
     zero = splat(d, 0)
@@ -166,7 +219,7 @@ def _gather(lines, corners, first, count, pitch, size, d):
         for j in range(0, size, n):
             block = square(zero)
             for t in range(n):
-                block = tuple_setitem(block, t, load(lines, corners[first + min(t, count - 1)] + i * pitch + j))
+                block = tuple_setitem(block, t, load(lines, plane + corners[first + min(t, count - 1)] + i * pitch + j))
             block = transpose(block)
             for t in range(n):
                 if j + t < size:
@@ -174,63 +227,77 @@ def _gather(lines, corners, first, count, pitch, size, d):
 
 
 @kernel(allocates=False)
-def _corners(t0, t1, high, wide, pitch, period, corners):
+def _corners(t0, t1, high, wide, side, pitch, period, corners):
     """Tell where the tiles t0 .. t1 - 1 begin in the sorted rows of a job that starts with t0."""
     b0, ty0 = t0 // (high * wide), t0 // wide % high
     for t in range(t0, t1):
-        row = (t // (high * wide) - b0) * period + (t // wide % high - ty0) * OUT
-        corners[t - t0] = row * pitch + t % wide * OUT
+        row = (t // (high * wide) - b0) * period + (t // wide % high - ty0) * side
+        corners[t - t0] = row * pitch + t % wide * side
 
 
 @kernel
 def _winograd(
-    start, stop, x, image, filters, turned, c_out, parts, part, corner, out_hw, total, block, residual, bias,
-    activation, out,
+    start, stop, x, image, filters, groups, turned, outputs, step, c_out, parts, part, corner, out_hw, total, block,
+    residual, bias, activation, out,
 ):  # fmt: skip
-    """Job: a part of the output channels at a block of the ``total`` tiles of the batch.
+    """Job: a part of the output channels of a group at a block of the ``total`` tiles of the batch.
+
+    ``outputs`` is a tuple as long as the side of a tile: the compiler knows its length, so it unrolls the transforms.
 
     Its filters are transformed some at a time, which costs little beside a product with hundreds of tiles; all of them
     would not fit into a cache (512 x 512: 38 MB).
     """
-    c_in = image[0]
+    side = len(outputs)
+    window = IN + 1 - side
+    extra = window - 1
+    kinds = step[0] * step[1]
+    channels, rows = image[0] // groups, c_out // groups
+    c_in = channels * kinds
     n = lanes(out)
     width = 2 * n
-    high, wide = (out_hw[0] + OUT - 1) // OUT, (out_hw[1] + OUT - 1) // OUT
+    high, wide = (out_hw[0] + side - 1) // side, (out_hw[1] + side - 1) // side
     v_size = c_in * width + width  # not a power of two: that would crowd a set of the cache
-    pitch, period = OUT * wide + 2, OUT * high + 2
-    rows = (block // (high * wide) + 2) * 2 + ((block - 1) // wide + 2) * OUT
-    lines = np.empty(rows * pitch + 2 * width, out.dtype)
+    pitch, period = side * wide + extra, side * high + extra
+    most = (block // (high * wide) + 2) * extra + ((block - 1) // wide + 2) * side
+    lines = np.empty(kinds * most * pitch + 2 * width, out.dtype)
     d = np.empty(2 * PLACES * width, out.dtype)
     v = np.empty((block + width - 1) // width * PLACES * v_size, out.dtype)
     u = np.empty(PLACES * (FILTERS * c_in + n), out.dtype)
-    taps = np.empty(c_in * 9 * ROWS + n, out.dtype)
+    taps = np.empty(c_in * window * window * ROWS + n, out.dtype)
     products = np.empty(TILE_PANELS * FILTERS * PLACES * width, out.dtype)
-    pieces = np.empty((OUT + 2) * IN * width, out.dtype)
-    line = np.empty(OUT * (OUT * width + n), out.dtype)
-    corners, from_last = np.empty(block, np.int64), np.arange(8, -1, -1)
+    pieces = np.empty((side * IN + max(side * side, IN * window)) * n, out.dtype)
+    line = np.empty(side * (side * width + n), out.dtype)
+    corners, from_last = np.empty(block, np.int64), np.arange(window * window - 1, -1, -1)
     places = np.arange(TILE_PANELS * width)  # of a tile's product: that of its panel, then its own
     places += places // width * (FILTERS * PLACES * width - width)
     scratch = np.empty(ROWS * width, out.dtype)
     nothing = out[:0]
     for job in range(start, stop):
-        t0 = job // parts * block
+        group, t0 = job // parts % groups, job // (parts * groups) * block
         t1 = min(total, t0 + block)
         b0, ty0 = t0 // (high * wide), t0 // wide % high
         b1, ty1 = (t1 - 1) // (high * wide), (t1 - 1) // wide % high
-        here = (b1 - b0) * period + (ty1 - ty0 + 1) * OUT + 2
-        _corners(t0, t1, high, wide, pitch, period, corners)
-        for ic in range(c_in):
-            sort_rows(x, image, ic, 1, b0, ty0 * OUT, here, period, (1, 1), (1, 1), corner, pitch, lines)
-            for t in range(0, t1 - t0, n):
-                _gather(lines, corners, t, min(n, t1 - t0 - t), pitch, IN, d)
-                to = t // width * PLACES * v_size + ic * width + t % width
-                for i in range(IN):
-                    _input_transform(d, i * IN * n, n, d, (PLACES + i * IN) * n, n)
-                for j in range(IN):
-                    _input_transform(d, (PLACES + j) * n, IN * n, v, to + j * v_size, IN * v_size)
-        for m0 in range(job % parts * part, min(c_out, (job % parts + 1) * part), FILTERS):
-            m1 = min(m0 + FILTERS, min(c_out, (job % parts + 1) * part))
-            _transform_filters(filters, c_out, c_in, turned, from_last, m0, m1, taps, pieces, u)
+        here = (b1 - b0) * period + (ty1 - ty0 + 1) * side + extra
+        _corners(t0, t1, high, wide, side, pitch, period, corners)
+        for channel in range(channels):
+            first = group * channels + channel
+            sort_rows(x, image, first, 1, b0, ty0 * side, here, period, step, step, corner, pitch, lines)
+            for kind in range(kinds):
+                plane, ic = kind * here * pitch, channel * kinds + kind
+                for t in range(0, t1 - t0, n):
+                    _gather(lines, plane, corners, t, min(n, t1 - t0 - t), pitch, IN, d)
+                    to = t // width * PLACES * v_size + ic * width + t % width
+                    for i in range(IN):
+                        _input_transform(d, i * IN * n, n, d, (PLACES + i * IN) * n, n)
+                    for j in range(IN):
+                        _input_transform(d, (PLACES + j) * n, IN * n, v, to + j * v_size, IN * v_size)
+        m_stop = min(rows, (job % parts + 1) * part)
+        for m0 in range(job % parts * part, m_stop, FILTERS):
+            m1 = min(m0 + FILTERS, m_stop)
+            _transform_filters(
+                filters, group * rows * c_in * window * window, rows, c_in, window, turned, from_last, m0, m1, taps,
+                pieces, u,
+            )  # fmt: skip
             place_size = (m1 - m0 + ROWS - 1) // ROWS * ROWS * c_in + n
             for t in range(t0, t1, TILE_PANELS * width):
                 t_stop = min(t1, t + TILE_PANELS * width)
@@ -245,68 +312,62 @@ def _winograd(
                         product = ((p - t) // width * FILTERS + m - m0) * PLACES * width
                         for half in range(0, width, n):
                             for j in range(IN):
-                                _output_transform(
-                                    products, product + j * width + half, IN * width, pieces, j * n, IN * n
-                                )
-                            for i in range(OUT):
-                                _output_transform(pieces, i * IN * n, n, pieces, (OUT * IN + i * OUT) * n, n)
-                            _scatter(pieces, OUT * IN * n, line, half * OUT, OUT * width + n)
+                                there = product + j * width + half
+                                _coefficients(products, there, IN * width, side, False, pieces, j * n, IN * n)
+                            for i in range(side):
+                                to = (side * IN + i * side) * n
+                                _coefficients(pieces, i * IN * n, n, side, False, pieces, to, n)
+                            _interleave(pieces, side, line, half * side, side * width + n)
                         _place(
-                            line,
-                            p,
-                            min(t_stop, p + width),
-                            high,
-                            wide,
-                            c_out,
-                            m,
-                            out_hw,
-                            residual,
-                            bias,
-                            activation,
-                            out,
-                        )
+                            line, p, min(t_stop, p + width), high, wide, side, c_out, group * rows + m, out_hw,
+                            residual, bias, activation, out,
+                        )  # fmt: skip
 
 
 @kernel(allocates=False)
-def _place(line, t, t_stop, high, wide, c_out, channel, out_hw, residual, bias, activation, out):
+def _place(line, t, t_stop, high, wide, side, c_out, channel, out_hw, residual, bias, activation, out):
     """Copy the outputs of the tiles t .. t_stop - 1 to their places, without what reaches beyond the image."""
     n = lanes(out)
-    first, apart = t, 2 * OUT * n + n
+    first, apart = t, 2 * side * n + n
     while t < t_stop:  # the tiles of one row of tiles after the other
         b, ty, tx = t // (high * wide), t // wide % high, t % wide
         run = min(t_stop - t, wide - tx)
-        length = min(run * OUT, out_hw[1] - tx * OUT)
-        at = ((b * c_out + channel) * out_hw[0] + ty * OUT) * out_hw[1] + tx * OUT
-        for i in range(min(OUT, out_hw[0] - ty * OUT)):
-            _finish(
-                line,
-                i * apart + (t - first) * OUT,
-                length,
-                residual,
-                bias,
-                channel,
-                activation,
-                out,
-                at + i * out_hw[1],
-            )
+        length = min(run * side, out_hw[1] - tx * side)
+        at = ((b * c_out + channel) * out_hw[0] + ty * side) * out_hw[1] + tx * side
+        for i in range(min(side, out_hw[0] - ty * side)):
+            here, to = i * apart + (t - first) * side, at + i * out_hw[1]
+            _finish(line, here, length, residual, bias, channel, activation, out, to)
         t += run
 
 
 @kernel(inline=True)
-def _scatter(pieces, at, line, to, apart):
-    """Write the 4 x 4 outputs of a vector of tiles, pieces[i, j, tile], to four lines of pixels, ``apart`` from each
-    other.
+def _interleave(pieces, side, line, to, apart):
+    """Write the side x side outputs of a vector of tiles, pieces[side * IN + i * side + j, tile], to ``side`` lines of
+    pixels, ``apart`` from each other.
     """
     n = lanes(line)
-    zero = splat(line, 0)
-    for i in range(OUT):
-        for j in range(0, OUT, n):
-            block = square(zero)
-            for t in range(n):
-                block = tuple_setitem(block, t, load(pieces, at + (i * OUT + min(j + t, OUT - 1)) * n))
-            block = transpose(block)
-            for t in range(n):  # what is too much is overwritten by the next tile or line
-                store(line, to + i * apart + t * OUT + j, block[t])
+    for i in range(side):
+        at, here = (side * IN + i * side) * n, to + i * apart
+        a, b = load(pieces, at), load(pieces, at + n)
+        if side == 2:
+            store(line, here, zip_low(a, b))
+            store(line, here + n, zip_high(a, b))
+        elif side == 4:
+            c, d = load(pieces, at + 2 * n), load(pieces, at + 3 * n)
+            low, odd_low = zip_low(a, c), zip_low(b, d)
+            high, odd_high = zip_high(a, c), zip_high(b, d)
+            store(line, here, zip_low(low, odd_low))
+            store(line, here + n, zip_high(low, odd_low))
+            store(line, here + 2 * n, zip_low(high, odd_high))
+            store(line, here + 3 * n, zip_high(high, odd_high))
+        else:
+            for j in range(0, side, n):
+                block, first = square(a), max(0, min(j, side - n))
+                for t in range(n):
+                    block = tuple_setitem(block, t, load(pieces, at + min(first + t, side - 1) * n))
+                block = transpose(block)
+                for t in range(n):  # what is too much is overwritten by the next tile or line
+                    store(line, here + t * side + first, block[t])
 
 
 @kernel(inline=True)
@@ -343,73 +404,68 @@ def _finish(line, here, length, residual, bias, channel, activation, out, at):
             t += 1
 
 
-def correlate(x, filters, out, residual, bias, activation, corner, turned=False):
-    """Write to ``out`` (N, C_out, H_out, W_out) the correlation of x with filters (C_out, C_in, 3, 3) at stride 1.
+def _by_kind(filters, step, side):
+    """Filters (C_out, C_in, KH, KW) for every kind of pixel: (C_out, C_in * kinds, side, side), zero where none are."""
+    c_out, c_in, kh, kw = filters.shape
+    if step == (1, 1):
+        return filters
+    whole = np.zeros((c_out, c_in, side * step[0], side * step[1]), filters.dtype)
+    whole[:, :, :kh, :kw] = filters
+    kinds = whole.reshape(c_out, c_in, side, step[0], side, step[1]).transpose(0, 1, 3, 5, 2, 4)
+    return kinds.reshape(c_out, -1, side, side)
 
-    With ``turned``, filters (C_in, C_out, 3, 3) are turned by 180 degrees, input and output channels exchanged.
+
+def correlate(x, filters, out, residual, bias, activation, corner, *, step=(1, 1), groups=1, turned=False):
+    """Write to ``out`` (N, C_out, H_out, W_out) the correlation of x with filters (C_out, C_in / groups, KH, KW).
+
+    With ``turned``, filters (C_in, C_out / groups, KH, KW) are turned by 180 degrees, input and output channels
+    exchanged.
 
     ``residual`` (flat, as out) and ``bias`` are added unless empty; ``activation`` is a value of ACTIVATIONS.
     """
     n, c_out, h_out, w_out = out.shape
-    c_in = x.shape[1]
-    total, width = n * -(-h_out // OUT) * -(-w_out // OUT), 2 * lanes(x)
+    window = _window(filters.shape[2:], step)
+    side, rows = SIDES[window], c_out // groups
+    c_in = x.shape[1] // groups * step[0] * step[1]
+    total, width = n * -(-h_out // side) * -(-w_out // side), 2 * lanes(x)
     most = max(1, min(MOST_TILE_PANELS, V_BYTES // (PLACES * width * c_in * x.itemsize)))
     blocks = -(-total // (most * width))
     block = -(-total // (blocks * width)) * width
     blocks = -(-total // block)
     # Few tiles: threads divide the output channels too, though each part transforms the inputs anew.
-    parts = 1 if get_num_threads() == 1 else max(1, min(8 // blocks, c_out // 96))
-    part = -(-c_out // (parts * ROWS)) * ROWS
+    parts = 1 if get_num_threads() == 1 else max(1, min(8 // (blocks * groups), rows // 96))
+    part = -(-rows // (parts * ROWS)) * ROWS
     launch(
-        _winograd, blocks * parts, x.reshape(-1), x.shape[1:], filters.reshape(-1), turned, c_out, parts, part, corner,
-        (h_out, w_out), total, block, residual, bias, activation, out.reshape(-1),
-        work=c_in * c_out * block * PLACES / parts / 8,
+        _winograd, blocks * groups * parts, x.reshape(-1), x.shape[1:], _by_kind(filters, step, window).reshape(-1),
+        groups, turned, (0,) * side, step, c_out, parts, part, corner, (h_out, w_out), total, block, residual, bias,
+        activation, out.reshape(-1), work=c_in * rows * block * PLACES / parts / 8,
     )  # fmt: skip
-
-
-@kernel(inline=True)
-def _grad_out_transform(y, at, apart, out, to, to_apart):
-    """Write A y: six vectors from the four at ``y[at]``, ``apart`` from each other."""
-    y0, y1, y2, y3 = load(y, at), load(y, at + apart), load(y, at + 2 * apart), load(y, at + 3 * apart)
-    near, near_odd = y0 + y2, y1 + y3
-    far, far_odd = fma(splat(y, 4), y2, y0), fma(splat(y, 8), y3, y1 + y1)
-    store(out, to, y0)
-    store(out, to + to_apart, near + near_odd)
-    store(out, to + 2 * to_apart, near - near_odd)
-    store(out, to + 3 * to_apart, far + far_odd)
-    store(out, to + 4 * to_apart, far - far_odd)
-    store(out, to + 5 * to_apart, y3)
-
-
-@kernel(inline=True)
-def _filter_back(s, at, apart, out, to, to_apart):
-    """Write G' s: three vectors from the six at ``s[at]``, ``apart`` from each other."""
-    s1, s2 = load(s, at + apart), load(s, at + 2 * apart)
-    s3, s4 = load(s, at + 3 * apart), load(s, at + 4 * apart)
-    sixth, near, far = splat(s, 1 / 6), s1 + s2, s3 + s4
-    store(out, to, fma(splat(s, 1 / 4), load(s, at), splat(s, 1 / 24) * far - sixth * near))
-    store(out, to + to_apart, fma(sixth, s2 - s1, splat(s, 1 / 12) * (s3 - s4)))
-    store(out, to + 2 * to_apart, fma(sixth, far - near, load(s, at + 5 * apart)))
 
 
 @kernel
 def _winograd_grad_weight(
-    start, stop, grad_out, x, image, c_out, parts, part, corner, out_hw, total, chunks, grad_weight
+    start, stop, grad_out, x, image, groups, outputs, step, c_out, parts, part, corner, out_hw, total, chunks,
+    grad_weight,
 ):  # fmt: skip
-    """Job: a part of the output channels, over one chunk of the tiles; it owns its place in grad_weight[chunk, oc, ic,
-    tap].
+    """Job: a part of the output channels of a group, over one chunk of the tiles; it owns its place in
+    grad_weight[chunk, oc, ic, tap].
 
     The gradient goes the way back: A y A' of the gradient of a tile's outputs, times B' d B of its inputs, summed over
     the tiles (36 matrix products again, with the tiles as k), and G' s G at the end.
     """
-    c_in = image[0]
+    side = len(outputs)
+    window = IN + 1 - side
+    extra, kk = window - 1, window * window
+    kinds = step[0] * step[1]
+    channels, rows = image[0] // groups, c_out // groups
+    c_in = channels * kinds
     n = lanes(grad_weight)
     width = 2 * n
-    high, wide = (out_hw[0] + OUT - 1) // OUT, (out_hw[1] + OUT - 1) // OUT
-    pitch, period = OUT * wide + 2, OUT * high + 2
+    high, wide = (out_hw[0] + side - 1) // side, (out_hw[1] + side - 1) // side
+    pitch, period = side * wide + extra, side * high + extra
     block = GRADIENT_TILES
-    rows = (block // (high * wide) + 2) * 2 + ((block - 1) // wide + 2) * OUT
-    lines = np.empty(rows * pitch + 2 * width, grad_weight.dtype)
+    most = (block // (high * wide) + 2) * extra + ((block - 1) // wide + 2) * side
+    lines = np.empty(kinds * most * pitch + 2 * width, grad_weight.dtype)
     d = np.empty(2 * PLACES * n, grad_weight.dtype)
     row = block + n  # of one channel's tiles
     v = np.empty(PLACES * c_in * row, grad_weight.dtype)
@@ -418,14 +474,14 @@ def _winograd_grad_weight(
     b = np.empty((c_in + width) * block + n, grad_weight.dtype)
     s_row = c_in + n
     sums = np.empty(PLACES * part * s_row, grad_weight.dtype)
-    pieces = np.empty(27 * n, grad_weight.dtype)
+    pieces = np.empty((window * IN + kk) * n, grad_weight.dtype)
     corners = np.empty(block, np.int64)
     places = np.arange((c_in + width - 1) // width * width)
     scratch = np.empty(ROWS * width, grad_weight.dtype)
     nothing = grad_weight[:0]
     for job in range(start, stop):
-        chunk, m0 = job // parts, job % parts * part
-        m1 = min(c_out, m0 + part)
+        chunk, group, m0 = job // (parts * groups), job // parts % groups, job % parts * part
+        m1 = min(rows, m0 + part)
         begin, end = total * chunk // chunks, total * (chunk + 1) // chunks
         for t0 in range(begin, end, block):
             t1 = min(end, t0 + block)
@@ -433,26 +489,30 @@ def _winograd_grad_weight(
             base = nothing if t0 == begin else sums
             b0, ty0 = t0 // (high * wide), t0 // wide % high
             b1, ty1 = (t1 - 1) // (high * wide), (t1 - 1) // wide % high
-            here = (b1 - b0) * period + (ty1 - ty0 + 1) * OUT + 2
-            _corners(t0, t1, high, wide, pitch, period, corners)
-            for ic in range(c_in):
-                sort_rows(x, image, ic, 1, b0, ty0 * OUT, here, period, (1, 1), (1, 1), corner, pitch, lines)
-                for t in range(0, depth, n):
-                    _gather(lines, corners, t, min(n, depth - t), pitch, IN, d)
-                    for i in range(IN):
-                        _input_transform(d, i * IN * n, n, d, (PLACES + i * IN) * n, n)
-                    for j in range(IN):
-                        _input_transform(d, (PLACES + j) * n, IN * n, v, (j * c_in + ic) * row + t, IN * c_in * row)
+            here = (b1 - b0) * period + (ty1 - ty0 + 1) * side + extra
+            _corners(t0, t1, high, wide, side, pitch, period, corners)
+            for channel in range(channels):
+                first = group * channels + channel
+                sort_rows(x, image, first, 1, b0, ty0 * side, here, period, step, step, corner, pitch, lines)
+                for kind in range(kinds):
+                    plane, ic = kind * here * pitch, channel * kinds + kind
+                    for t in range(0, depth, n):
+                        _gather(lines, plane, corners, t, min(n, depth - t), pitch, IN, d)
+                        for i in range(IN):
+                            _input_transform(d, i * IN * n, n, d, (PLACES + i * IN) * n, n)
+                        for j in range(IN):
+                            to = (j * c_in + ic) * row + t
+                            _input_transform(d, (PLACES + j) * n, IN * n, v, to, IN * c_in * row)
             for oc in range(m0, m1):
-                shape = (c_out, out_hw[0], out_hw[1])
-                sort_rows(grad_out, shape, oc, 1, b0, ty0 * OUT, here, period, (1, 1), (1, 1), (0, 0), pitch, lines)
+                shape, first = (c_out, out_hw[0], out_hw[1]), group * rows + oc
+                sort_rows(grad_out, shape, first, 1, b0, ty0 * side, here, period, (1, 1), (1, 1), (0, 0), pitch, lines)
                 for t in range(0, depth, n):
-                    _gather(lines, corners, t, min(n, depth - t), pitch, OUT, d)
-                    for i in range(OUT):
-                        _grad_out_transform(d, i * OUT * n, n, d, (PLACES + i * IN) * n, n)
+                    _gather(lines, 0, corners, t, min(n, depth - t), pitch, side, d)
+                    for i in range(side):
+                        _values(d, i * side * n, n, side, False, d, (PLACES + i * IN) * n, n)
                     for j in range(IN):
                         to = (j * part + oc - m0) * row + t
-                        _grad_out_transform(d, (PLACES + j) * n, IN * n, q, to, IN * part * row)
+                        _values(d, (PLACES + j) * n, IN * n, side, False, q, to, IN * part * row)
             for place in range(PLACES):
                 pack(q, place * part * row, row, 1, m1 - m0, depth, ROWS, a, 0)
                 pack(v, place * c_in * row, row, 1, c_in, depth, width, b, 0)
@@ -464,26 +524,34 @@ def _winograd_grad_weight(
             for ic in range(0, c_in, n):
                 for j in range(IN):
                     at = (j * part + oc - m0) * s_row + ic
-                    _filter_back(sums, at, IN * part * s_row, pieces, j * n, IN * n)
-                for i in range(3):
-                    _filter_back(pieces, i * IN * n, n, pieces, (18 + i * 3) * n, n)
-                to = ((chunk * c_out + oc) * c_in + ic) * 9
+                    _coefficients(sums, at, IN * part * s_row, window, True, pieces, j * n, IN * n)
+                for i in range(window):
+                    to = (window * IN + i * window) * n
+                    _coefficients(pieces, i * IN * n, n, window, True, pieces, to, n)
+                to = ((chunk * c_out + group * rows + oc) * c_in + ic) * kk
                 for lane in range(min(n, c_in - ic)):
-                    for tap in range(9):
-                        poke(grad_weight, to + lane * 9 + tap, peek(pieces, (18 + tap) * n + lane))
+                    for tap in range(kk):
+                        poke(grad_weight, to + lane * kk + tap, peek(pieces, (window * IN + tap) * n + lane))
 
 
-def grad_weight(grad_out, x, corner):
-    """grad_out (N, C_out, H_out, W_out), x (N, C_in, H, W) -> (C_out, C_in, 3, 3), of a convolution at stride 1."""
+def grad_weight(grad_out, x, window, corner, *, step=(1, 1), groups=1):
+    """grad_out (N, C_out, H_out, W_out), x (N, C_in, H, W) -> (C_out, C_in / groups, KH, KW)."""
     n, c_out, h_out, w_out = grad_out.shape
-    c_in = x.shape[1]
-    total = n * -(-h_out // OUT) * -(-w_out // OUT)
-    parts = -(-c_out // 128)
-    part = -(-c_out // (parts * ROWS)) * ROWS
-    chunks = max(1, min(8 // parts, total // (2 * GRADIENT_TILES)))
-    sums = np.empty((chunks, c_out, c_in, 3, 3), x.dtype)
+    side_in = _window(window, step)
+    side, rows, channels = SIDES[side_in], c_out // groups, x.shape[1] // groups
+    c_in = channels * step[0] * step[1]
+    total = n * -(-h_out // side) * -(-w_out // side)
+    parts = -(-rows // 128)
+    part = -(-rows // (parts * ROWS)) * ROWS
+    chunks = max(1, min(8 // (parts * groups), total // (2 * GRADIENT_TILES)))
+    sums = np.empty((chunks, c_out, c_in, side_in, side_in), x.dtype)
     launch(
-        _winograd_grad_weight, chunks * parts, grad_out.reshape(-1), x.reshape(-1), x.shape[1:], c_out, parts, part,
-        corner, (h_out, w_out), total, chunks, sums.reshape(-1), work=c_in * part * total / chunks * PLACES / 8,
+        _winograd_grad_weight, chunks * groups * parts, grad_out.reshape(-1), x.reshape(-1), x.shape[1:], groups,
+        (0,) * side, step, c_out, parts, part, corner, (h_out, w_out), total, chunks, sums.reshape(-1),
+        work=c_in * part * total / chunks * PLACES / 8,
     )  # fmt: skip
-    return sums.sum(axis=0) if chunks > 1 else sums[0]
+    sums = sums.sum(axis=0) if chunks > 1 else sums[0]
+    if step == (1, 1):
+        return sums
+    kinds = sums.reshape(c_out, channels, *step, side_in, side_in).transpose(0, 1, 4, 2, 5, 3)
+    return kinds.reshape(c_out, channels, side_in * step[0], side_in * step[1])[:, :, : window[0], : window[1]]

@@ -24,6 +24,14 @@ LAYERS = {
 }  # fmt: skip
 
 
+@pytest.fixture
+def _summed_directly():
+    """tests/test_winograd.py has the other way."""
+    minicnn.set_winograd(False)
+    yield
+    minicnn.set_winograd(True)
+
+
 def by_definition(x, weight, *, stride, padding, dilation, groups):
     """Sum over channels and taps, in float64, with NumPy's view of all windows."""
     kh, kw = weight.shape[2:]
@@ -37,6 +45,7 @@ def by_definition(x, weight, *, stride, padding, dilation, groups):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.usefixtures("_summed_directly")
 def test_layers_of_real_size(name, dtype):
     """Forward by the definition; the gradients as its adjoints: <conv(u, w), g> = <u, grad_input(g)>, and so for w."""
     shape, c_out, window, given = LAYERS[name]
