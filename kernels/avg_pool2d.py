@@ -110,23 +110,20 @@ def _fill_planes(start, stop, grad_out, length, grad_input):
 
 
 def axis(windows, size):
-    """Table the windows of one axis, (first, past the last, count) of each, and which windows each pixel is in."""
+    """Table the windows of one axis, (first, past the last, count) of each; which windows each pixel is in; and tell
+    whether the one window is the whole axis.
+    """
     windows = np.array(windows)
     members = [np.searchsorted(windows[:, edge], np.arange(size), "right") for edge in (1, 0)]  # first, past the last
-    return windows.reshape(-1), np.column_stack(members).reshape(-1)
-
-
-def _is_whole(rows, cols, size):
-    h, w = size
-    return len(rows) == len(cols) == 3 and (*rows, *cols) == (0, h, h, 0, w, w)
+    return windows.reshape(-1), np.column_stack(members).reshape(-1), windows.tolist() == [[0, size, size]]
 
 
 def mean_of_windows(x, rows, cols):
     """Mean of every window of two tables made by ``axis``."""
     n, c, h, w = x.shape
-    rows, cols = rows[0], cols[0]
+    (rows, _, all_rows), (cols, _, all_cols) = rows, cols
     out = np.empty((n, c, len(rows) // 3, len(cols) // 3), x.dtype)
-    if _is_whole(rows, cols, (h, w)):
+    if all_rows and all_cols:
         launch(_mean_of_planes, n * c, x.reshape(-1), h * w, out.reshape(-1), work=h * w / 8)
     else:
         launch(_means, n * c, x.reshape(-1), (h, w), rows, cols, out.reshape(-1), work=h * w)
@@ -136,10 +133,10 @@ def mean_of_windows(x, rows, cols):
 def spread_over_windows(grad_out, rows, cols, input_shape):
     """Give each pixel of a window its share of the output's gradient, the transpose of the above."""
     n, c, h, w = input_shape
-    (rows, above), (cols, _) = rows, cols
+    (rows, above, all_rows), (cols, _, all_cols) = rows, cols
     grad_input = np.empty(input_shape, grad_out.dtype)
     grads, grad_inputs = grad_out.reshape(-1), grad_input.reshape(-1)
-    if _is_whole(rows, cols, (h, w)):
+    if all_rows and all_cols:
         launch(_fill_planes, n * c, grads, h * w, grad_inputs, work=h * w / 8)
     else:
         launch(_shares, n * c, grads, rows, cols, (h, w), above, grad_inputs, work=h * w)
