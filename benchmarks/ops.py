@@ -39,7 +39,7 @@ LEAST_NS = 200_000  # a shorter call is repeated, so that the clock's own cost d
 LEAST_ROUNDS, MOST_ROUNDS = 7, 60
 SPIN_SECONDS = 0.01  # PyTorch's threads wait so long for more work, on the core that ours would run on
 # Of several threads: so long untimed, then timed, but so many calls at most. Threads that slept are late, and the core
-# that they wake is slow at first: in single calls a softmax took us 0.25 ms and PyTorch 0.12, in such turns 0.13 and 0.11.
+# that they wake is slow at first: in single calls a softmax took us 0.25 ms, PyTorch 0.12; in such turns 0.13 and 0.11.
 WARM_SECONDS, WARM_NS, WARM_CALLS = 0.01, 3_000_000, 50
 PYTHON_NS = 30_000  # what takes PyTorch less measures Python's calls, not kernels: not counted in the summary
 
