@@ -19,6 +19,8 @@ What was gained by what (EPYC with AVX2, float32, one thread):
 
 - No reference counts (``allocates=False``), then no call (``inline``): tiles of depth 64 run 1.2 and another 1.1 times
   as fast, of depth 9 1.5 times. At depth 256 a tile reaches 95 % of the arithmetic that the machine can do.
+- The last rows, if four or fewer, as a tile of four: 1.03 to 1.12 times for 1 x 1 convolutions, which often have 64 or
+  16 outputs; with 4 x 2 sums the multiply-adds still do not wait for each other.
 - The loops over tiles as a function of their own, so that pointers stay in registers: up to 1.3 times.
 - Asking for C's cache lines before the sums are worked out: 1.04 times for 1 x 1 convolutions. Asking for the rows of a
   matrix that are packed next: 1.4 times for the gradient of a linear layer of 9216 x 4096, which is read from main
@@ -65,6 +67,21 @@ ACTIVATIONS = {None: 0, "relu": 1, "relu6": 2}
 
 
 @kernel(inline=True)
+def _multiply(sums, rows, depth, a, a_at, a_row, a_step, b, b_at, steps):
+    """Add to ``sums`` the products of ``rows`` rows of A, a number known to the compiler, with two vectors of B."""
+    n = lanes(b)
+    for k in range(depth):
+        row = b_at + (k * 2 * n if steps is None else peek(steps, k))
+        b0 = load(b, row)
+        b1 = load(b, row + n)
+        for i in range(rows):
+            ai = broadcast(a, a_at + i * a_row + k * a_step)
+            sums = tuple_setitem(sums, 2 * i, fma(ai, b0, sums[2 * i]))
+            sums = tuple_setitem(sums, 2 * i + 1, fma(ai, b1, sums[2 * i + 1]))
+    return sums
+
+
+@kernel(inline=True)
 def tile(
     depth,
     a,
@@ -106,14 +123,10 @@ def tile(
         if base.size > 0:
             prefetch(base, c_at + i * c_row + first)
             prefetch(base, c_at + i * c_row + first + 2 * n - 1)
-    for k in range(depth):
-        row = b_at + (k * 2 * n if steps is None else peek(steps, k))
-        b0 = load(b, row)
-        b1 = load(b, row + n)
-        for i in range(6):
-            ai = broadcast(a, a_at + i * a_row + k * a_step)
-            sums = tuple_setitem(sums, 2 * i, fma(ai, b0, sums[2 * i]))
-            sums = tuple_setitem(sums, 2 * i + 1, fma(ai, b1, sums[2 * i + 1]))
+    if rows > 4:
+        sums = _multiply(sums, 6, depth, a, a_at, a_row, a_step, b, b_at, steps)
+    else:
+        sums = _multiply(sums, 4, depth, a, a_at, a_row, a_step, b, b_at, steps)
     if ordered and columns == 2 * n and last - first == 2 * n - 1:
         for i in range(6):
             if i >= rows:

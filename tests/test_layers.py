@@ -274,3 +274,27 @@ def test_a_signal_keeps_its_size_through_thirty_layers():
     deep = nn.Sequential(*[nn.Sequential(nn.Linear(256, 256), nn.ReLU()) for _ in range(30)])
     out = deep(np.random.default_rng(0).standard_normal((64, 256)).astype(np.float32)).numpy()
     assert 0.1 < np.sqrt((out**2).mean()) < 10
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("table", [None, np.array([[True, False, True], [True, True, True], [False, True, False]])])
+def test_fold_batch_norm_gives_one_layer_that_does_what_two_do_in_inference(bias, table):
+    rng = np.random.default_rng(0)
+    conv = nn.Conv2d(3, 3, 3, stride=2, padding=1, bias=bias, table=table)
+    norm = nn.BatchNorm2d(3, eps=1e-3, activation="relu6")
+    for array in (*conv.parameters(), *norm.parameters(), *norm.buffers()):
+        nn.init.fill(array, rng.uniform(0.5, 2, array.shape))
+    norm.eval()
+    x, residual = (rng.standard_normal(shape).astype(np.float32) for shape in ((2, 3, 9, 9), (2, 3, 5, 5)))
+    one = nn.fold_batch_norm(conv, norm)
+    for shortcut in (None, residual):
+        np.testing.assert_allclose(one(x, shortcut).numpy(), norm(conv(x), shortcut).numpy(), atol=2e-5)
+    assert [name for name, _ in one.named_parameters()] == ["weight", "bias"]
+    assert len(list(conv.parameters())) == 1 + bias, "the two layers stay as they are"
+
+
+def test_fold_batch_norm_refuses_what_does_not_follow():
+    with pytest.raises(ShapeError, match="num_features must equal out_channels, got 4 and 8"):
+        nn.fold_batch_norm(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(4))
+    with pytest.raises(OptionError, match="conv must have no activation, got 'relu'"):
+        nn.fold_batch_norm(nn.Conv2d(3, 8, 3, activation="relu"), nn.BatchNorm2d(8))

@@ -76,9 +76,7 @@ def test_its_error_stays_below_2e_4_of_the_standard_deviation(layer):
     x, grad_out = rng.standard_normal((n, c_in, size, size)), rng.standard_normal((n, c_out, side, side))
     weight = rng.standard_normal((c_out, channels, window, window)) / window / np.sqrt(channels)
     options = {"stride": stride, "pads": ((pad, pad), (pad, pad)), "groups": groups}
-    assert winograd.wins(
-        "forward", c_out, channels, (window, window), (stride, stride), (1, 1), groups, (side, side)
-    )
+    assert winograd.wins("forward", c_out, channels, (window, window), (stride, stride), (1, 1), groups, (side, side))
     exact = three(x, weight, None, grad_out, on=False, **options)
     fast = three(*(a.astype(np.float32) for a in (x, weight)), None, grad_out.astype(np.float32), on=True, **options)
     for name, ours, true in zip(("out", "grad_input", "grad_weight"), fast, exact, strict=True):

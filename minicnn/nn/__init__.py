@@ -28,6 +28,7 @@ from minicnn.nn.module import LoadReport as LoadReport
 from minicnn.nn.module import Module as Module
 from minicnn.nn.normalization import BatchNorm2d as BatchNorm2d
 from minicnn.nn.normalization import LocalResponseNorm as LocalResponseNorm
+from minicnn.nn.normalization import fold_batch_norm as fold_batch_norm
 from minicnn.nn.parameter import Buffer as Buffer
 from minicnn.nn.parameter import Parameter as Parameter
 from minicnn.nn.pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d

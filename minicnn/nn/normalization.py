@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 import minicnn.functional as F
 from minicnn.autograd import Tensor
+from minicnn.errors import OptionError, ShapeError
 from minicnn.functional import check
 from minicnn.functional.check import Input
+from minicnn.nn.conv import Conv2d
 from minicnn.nn.module import Module
 from minicnn.nn.parameter import Buffer, Parameter
 
@@ -75,6 +79,45 @@ class BatchNorm2d(Module):
             residual=residual,
             activation=self.activation,
         )
+
+
+def fold_batch_norm(conv: Conv2d, norm: BatchNorm2d) -> Conv2d:
+    """Return one convolution that does what ``conv`` and then ``norm`` do in inference.
+
+    There, batch norm is a scale and a shift of each channel. The scale goes into the filters and the shift into the
+    bias, so both cost nothing, and the activation and a residual connection of ``norm`` are taken over as well.
+
+    Raises
+    ------
+    ShapeError
+        If ``norm`` is for another number of channels than ``conv`` has.
+    OptionError
+        If ``conv`` has an activation, which stands between the two.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minicnn import nn
+    >>> conv, norm = nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8, activation="relu").eval()
+    >>> one = nn.fold_batch_norm(conv, norm)
+    >>> x = np.ones((1, 3, 5, 5), np.float32)
+    >>> bool(np.allclose(one(x).numpy(), norm(conv(x)).numpy(), atol=1e-6))
+    True
+    """
+    if conv.out_channels != norm.num_features:
+        raise ShapeError(
+            f"fold_batch_norm: num_features must equal out_channels, got {norm.num_features} and {conv.out_channels}"
+        )
+    if conv.activation is not None:
+        raise OptionError(f"fold_batch_norm: conv must have no activation, got {conv.activation!r}")
+    scale = norm.weight.array / np.sqrt(norm.running_var.array + norm.eps)
+    before = 0 if conv.bias is None else conv.bias.array
+    of_filter = scale if conv.table is None else scale[np.nonzero(conv.table)[0]]
+    folded = copy.copy(conv)
+    folded.weight = Parameter(conv.weight.array * of_filter.reshape(-1, *[1] * (conv.weight.ndim - 1)))
+    folded.bias = Parameter((before - norm.running_mean.array) * scale + norm.bias.array)
+    folded.activation = norm.activation
+    return folded
 
 
 class LocalResponseNorm(Module):
