@@ -4,8 +4,10 @@
     python benchmarks/ops.py --only conv2d --group 3x3 --quick      # a few layers of each group, few rounds
 
 Both libraries are called as their users call them: forward without recording; then the gradients of all inputs and
-weights, by the functions that the tape has recorded (PyTorch's ``grad_fn``), without the tape's own cost. The results
-are compared too. A ratio is PyTorch's median time / ours: above 1 we are faster. The roofline is the time that the
+weights, by the functions that the tape has recorded (PyTorch's ``grad_fn``), without the tape's own cost. Where
+several threads are timed, both sides alike first run untimed for some milliseconds, and a turn is some milliseconds of
+calls: so it is in a network, where layers follow each other and threads are awake. The results are compared too. A
+ratio is PyTorch's median time / ours: above 1 we are faster. The roofline is the time that the
 layer's multiplications would take at the speed of the FMA units, or its bytes (each array touched as often as the
 definition demands) at the speed of a copy between arrays as large, whichever is longer. An algorithm that needs fewer
 multiplications than the definition can beat it, and one that mostly reads, for a copy writes half of its bytes.
@@ -36,6 +38,9 @@ from ours import Ours, arrays, normal, targets
 LEAST_NS = 200_000  # a shorter call is repeated, so that the clock's own cost does not count
 LEAST_ROUNDS, MOST_ROUNDS = 7, 60
 SPIN_SECONDS = 0.01  # PyTorch's threads wait so long for more work, on the core that ours would run on
+# Of several threads: so long untimed, then timed, but so many calls at most. Threads that slept are late, and the core
+# that they wake is slow at first: in single calls a softmax took us 0.25 ms, PyTorch 0.12; in such turns 0.13 and 0.11.
+WARM_SECONDS, WARM_NS, WARM_CALLS = 0.01, 3_000_000, 50
 PYTHON_NS = 30_000  # what takes PyTorch less measures Python's calls, not kernels: not counted in the summary
 
 
@@ -121,7 +126,10 @@ def preparing(side: Ours | Theirs, direction: str, count: int, threads: int) -> 
     def prepare() -> Callable[[], None]:
         if threads > 1:
             time.sleep(SPIN_SECONDS)
+        warm = time.perf_counter() + (WARM_SECONDS if threads > 1 else 0)
         side.forward()  # caches hold, and threads do, what they would in this library's own program
+        while time.perf_counter() < warm:
+            side.forward()
         calls: list[Callable[[], Any]] = [side.forward] * count
         if direction == "gradients":
             calls = [partial(side.gradients, side.record()) for _ in range(count)]
@@ -154,8 +162,9 @@ def measure(layer: Layer, threads: int, seconds: float) -> Iterator[dict[str, An
 
         start = time.perf_counter_ns()
         once = min(taken[0] for taken in alternate(turns(1), 1, time.perf_counter_ns).values())
-        count = max(1, LEAST_NS // once)
-        rounds = min(max(int(seconds * 1e9 / (time.perf_counter_ns() - start) / count), LEAST_ROUNDS), MOST_ROUNDS)
+        count = max(1, LEAST_NS // once if threads == 1 else min(WARM_NS // once, WARM_CALLS))
+        each = (time.perf_counter_ns() - start) * (count if threads == 1 else 1)  # of several, it is mostly the pauses
+        rounds = min(max(int(seconds * 1e9 / each), LEAST_ROUNDS), MOST_ROUNDS)
         taken = alternate(turns(count), rounds, now)
         mine, other = (median(taken[name]) / count for name in "ot")
 
