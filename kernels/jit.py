@@ -50,9 +50,10 @@ from numba.core import config, types
 from numba.core.caching import FunctionCache
 from numba.core.extending import intrinsic
 
+# Nobody calls kernels through C function pointers, so none are made.
 # `contract` lets a * b + c become one fused instruction. The flags that assume "no NaN, no infinity"
 # (fastmath=True) are never used: they would drop exactly the values that a student is looking for.
-FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "no_cfunc_wrapper": True}
 
 # Scalar operations (2 per ns) of a piece below which handing it to another thread costs more than it saves.
 WORTH_A_THREAD = 60_000
@@ -198,7 +199,13 @@ def kernel(
         return partial(kernel, any_order=any_order, allocates=allocates, inline=inline)
     flags = {**FLAGS, "fastmath": FLAGS["fastmath"] | {"reassoc"}} if any_order else FLAGS
     dispatcher = numba.njit(**flags, _nrt=allocates and not inline, forceinline=inline)(function)
-    folder = None if config.DISABLE_JIT else cache_folder()
+    if config.DISABLE_JIT:
+        return dispatcher
+    # Called with 6 here and with 16 there, a function would be compiled for each of these numbers; where they matter,
+    # it is inlined, and then LLVM sees them.
+    for_types = dispatcher.get_call_template
+    dispatcher.get_call_template = lambda args, kws: for_types(*_any_number(args, kws))
+    folder = cache_folder()
     if folder is not None:
         numbas_own, config.CACHE_DIR = config.CACHE_DIR, str(folder)
         try:
@@ -207,6 +214,12 @@ def kernel(
         finally:
             config.CACHE_DIR = numbas_own
     return dispatcher
+
+
+def _any_number(args: Any, kws: Any) -> tuple[Any, Any]:
+    """Types of arguments, without the values of those that are literals."""
+    plain: Callable[[Any], Any] = types.unliteral  # type: ignore[attr-defined]
+    return tuple(map(plain, args)), {name: plain(kind) for name, kind in kws.items()}
 
 
 # ------------------------------------------------------------------------------------------- threads

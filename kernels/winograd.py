@@ -51,6 +51,7 @@ from minicnn.kernels.simd import (
     fma,
     lanes,
     load,
+    load_part,
     maximum,
     minimum,
     peek,
@@ -58,6 +59,7 @@ from minicnn.kernels.simd import (
     splat,
     square,
     store,
+    store_part,
     transpose,
     tuple_setitem,
     zip_high,
@@ -69,7 +71,7 @@ SIDES = {3: 4, 4: 3, 5: 2}  # outputs of a tile along an axis, for a window
 TILE_PANELS = 3  # panels of tiles whose products are kept at a time
 MOST_TILE_PANELS = 13  # of a job: the more, the less it matters that each job transforms the filters anew
 # Output and input channels of the filters, at least, for the transforms to pay.
-FEWEST = {"forward": (3, 6), "grad_input": (6, 3), "grad_weight": (8, 16)}
+FEWEST = {"forward": (8, 8), "grad_input": (8, 8), "grad_weight": (8, 16)}
 V_BYTES = 16 << 20  # of transformed inputs, at most, in a job
 GRADIENT_TILES = 64  # tiles whose products are summed at a time, for the gradient of the weight
 FILTERS = 48  # output channels whose transformed filters are kept at a time
@@ -374,34 +376,25 @@ def _interleave(pieces, side, line, to, apart):
 def _finish(line, here, length, residual, bias, channel, activation, out, at):
     """Copy a run of outputs to their place, with the epilogue."""
     n = lanes(out)
-    zero, six = splat(out, 0), splat(out, 6)
+    zero, six, whole = splat(out, 0), splat(out, 6), length >= n
     t = 0
     while t < length:
-        if length >= n:
+        if whole:
             t = min(t, length - n)  # the last vector overlaps the one before
-            value = load(line, here + t)
-            if residual.size > 0:
-                value = value + load(residual, at + t)
-            if bias.size > 0:
-                value = value + broadcast(bias, channel)
-            if activation > 0:
-                value = maximum(zero, value)
-            if activation > 1:
-                value = minimum(six, value)
+        value = load(line, here + t)
+        if residual.size > 0:
+            value = value + (load(residual, at + t) if whole else load_part(residual, at, length, 0))
+        if bias.size > 0:
+            value = value + broadcast(bias, channel)
+        if activation > 0:
+            value = maximum(zero, value)
+        if activation > 1:
+            value = minimum(six, value)
+        if whole:
             store(out, at + t, value)
-            t += n
         else:
-            number = line[here + t]
-            if residual.size > 0:
-                number += residual[at + t]
-            if bias.size > 0:
-                number += bias[channel]
-            if activation > 0 and number < 0:
-                number = out.dtype.type(0)
-            if activation > 1 and number > 6:
-                number = out.dtype.type(6)
-            out[at + t] = number
-            t += 1
+            store_part(out, at, length, value)
+        t += n
 
 
 def _by_kind(filters, step, side):
@@ -433,7 +426,7 @@ def correlate(x, filters, out, residual, bias, activation, corner, *, step=(1, 1
     block = -(-total // (blocks * width)) * width
     blocks = -(-total // block)
     # Few tiles: threads divide the output channels too, though each part transforms the inputs anew.
-    parts = 1 if get_num_threads() == 1 else max(1, min(8 // (blocks * groups), rows // 96))
+    parts = 1 if get_num_threads() == 1 else max(1, min(8 // (blocks * groups), rows // 64))
     part = -(-rows // (parts * ROWS)) * ROWS
     launch(
         _winograd, blocks * groups * parts, x.reshape(-1), x.shape[1:], _by_kind(filters, step, window).reshape(-1),
