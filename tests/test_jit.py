@@ -569,3 +569,19 @@ def test_blocks_fit_the_cache_that_the_system_names(tmp_path, text, size):
     file.write_text(text)
     assert jit.second_level_cache(str(file)) == size << 10
     assert jit.second_level_cache(str(tmp_path / "missing")) == 512 << 10
+
+
+def test_a_function_is_compiled_once_whatever_numbers_it_is_called_with():
+    @jit.kernel
+    def scaled(x, by):
+        return x * by
+
+    @jit.kernel
+    def two(start, stop, out):
+        for i in range(start, stop):
+            out[i] = scaled(scaled(out[i], 2), 3)
+
+    out = np.ones(2)
+    jit.launch(two, 2, out, work=1)
+    assert out.tolist() == [6, 6]
+    assert len(scaled.signatures) == 1

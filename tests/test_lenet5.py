@@ -205,7 +205,7 @@ def test_the_recipe_of_1998():
     rates = [(passes, recipe["optimizer"]["lr"] * factor) for passes, factor in recipe["schedule"]["rows"]]
     printed = [(2, 0.0005), (3, 0.0002), (3, 0.0001), (4, 0.00005), (8, 0.00001)]
     np.testing.assert_allclose(rates, printed, rtol=1e-12)
-    assert recipe["optimizer"]["mu"] == 1  # printed is 0.02: see the docstring of lenet5.py
+    assert recipe["optimizer"]["mu"] == 0.5  # printed is 0.02: see the docstring of lenet5.py
     assert recipe["optimizer"]["samples"] == 500
 
 
