@@ -36,8 +36,8 @@ Two forms stand side by side, rows of ``FORMS``:
 * mu. The paper prints 0.02, the recipe has 0.5. With 0.02 the first pass through MNIST ends at 2.2 % test error and the
   second at 27.5 %: C5 saturates, so its curvature falls to nearly 0 and its rates rise to 0.025, too much for the
   digits on which it is not saturated. A larger mu is the same as a loss in a larger unit, c = 1/25 of it in
-  ``p -= lr * c g / (0.02 + c h)``, and the paper may have had one. With 1 it learns the training set more slowly: 0.74 %
-  of it are wrong after ten passes, with 0.5 0.60 %. ``benchmarks/lenet5_1998.py`` draws the curve.
+  ``p -= lr * c g / (0.02 + c h)``, and the paper may have had one. With 1 it learns the training set more slowly: after
+  ten passes 0.74 % of it are wrong, with 0.5 0.60 %. ``benchmarks/lenet5_1998.py`` draws the curve.
 * "modern" keeps the paper's scale of the input; its first weights are those of ``nn.init.he_2015``.
 """
 
