@@ -201,10 +201,9 @@ def kernel(
     dispatcher = numba.njit(**flags, _nrt=allocates and not inline, forceinline=inline)(function)
     if config.DISABLE_JIT:
         return dispatcher
-    # Called with 6 here and with 16 there, a function would be compiled for each of these numbers; where they matter,
-    # it is inlined, and then LLVM sees them.
-    for_types = dispatcher.get_call_template
-    dispatcher.get_call_template = lambda args, kws: for_types(*_any_number(args, kws))
+    if inline:  # LLVM sees the numbers of a call anyway: compile it once, not for 6 here and for 16 there
+        for_types = dispatcher.get_call_template
+        dispatcher.get_call_template = lambda args, kws: for_types(*_any_number(args, kws))
     folder = cache_folder()
     if folder is not None:
         numbas_own, config.CACHE_DIR = config.CACHE_DIR, str(folder)

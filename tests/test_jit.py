@@ -571,8 +571,8 @@ def test_blocks_fit_the_cache_that_the_system_names(tmp_path, text, size):
     assert jit.second_level_cache(str(tmp_path / "missing")) == 512 << 10
 
 
-def test_a_function_is_compiled_once_whatever_numbers_it_is_called_with():
-    @jit.kernel
+def test_an_inlined_function_is_compiled_once_whatever_numbers_it_is_called_with():
+    @jit.kernel(inline=True)
     def scaled(x, by):
         return x * by
 
