@@ -184,7 +184,7 @@ def tiles(
             )  # fmt: skip
 
 
-@kernel(allocates=False)
+@kernel(allocates=False, literal="width")
 def pack(source, at, across, along, count, depth, width, panels, panels_at):
     """Fill panels of ``width`` columns, one after the other, until all ``count`` columns have their place.
 

@@ -167,7 +167,12 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
 
 def kernel(
-    function: Callable[..., Any] | None = None, *, any_order: bool = False, allocates: bool = True, inline: bool = False
+    function: Callable[..., Any] | None = None,
+    *,
+    any_order: bool = False,
+    allocates: bool = True,
+    inline: bool = False,
+    literal: str | None = None,
 ) -> Any:
     """Compile ``function`` on its first call; later processes load the machine code from the cache.
 
@@ -183,6 +188,9 @@ def kernel(
     over as seven numbers through memory, ten of them cost a call as much as 120 multiply-adds of whole vectors:
     without the call a matrix tile of depth 64 runs another 1.1 times as fast, one of depth 9 1.5 times.
 
+    ``@kernel(literal="width")`` compiles a version for each constant that callers write for ``width``, and none for
+    their other constants. Without it, and not inlined, every new constant of any argument is a version of its own.
+
     Examples
     --------
     >>> import numpy as np
@@ -196,14 +204,13 @@ def kernel(
     array([1., 2., 3.])
     """
     if function is None:
-        return partial(kernel, any_order=any_order, allocates=allocates, inline=inline)
+        return partial(kernel, any_order=any_order, allocates=allocates, inline=inline, literal=literal)
     flags = {**FLAGS, "fastmath": FLAGS["fastmath"] | {"reassoc"}} if any_order else FLAGS
     dispatcher = numba.njit(**flags, _nrt=allocates and not inline, forceinline=inline)(function)
     if config.DISABLE_JIT:
         return dispatcher
-    if inline:  # LLVM sees the numbers of a call anyway: compile it once, not for 6 here and for 16 there
-        for_types = dispatcher.get_call_template
-        dispatcher.get_call_template = lambda args, kws: for_types(*_any_number(args, kws))
+    if inline or literal:  # LLVM sees the constants of an inlined call anyway: compile it once, not for 6 and for 16
+        _forget_constants(dispatcher, literal)
     folder = cache_folder()
     if folder is not None:
         numbas_own, config.CACHE_DIR = config.CACHE_DIR, str(folder)
@@ -215,10 +222,16 @@ def kernel(
     return dispatcher
 
 
-def _any_number(args: Any, kws: Any) -> tuple[Any, Any]:
-    """Types of arguments, without the values of those that are literals."""
+def _forget_constants(dispatcher: Any, kept: str | None) -> None:
+    """Have calls from other kernels find one version for all constants, except those of the argument ``kept``."""
+    names, template = list(dispatcher._compiler.pysig.parameters), dispatcher.get_call_template
     plain: Callable[[Any], Any] = types.unliteral  # type: ignore[attr-defined]
-    return tuple(map(plain, args)), {name: plain(kind) for name, kind in kws.items()}
+
+    def without_constants(args: Any, kws: Any) -> Any:
+        args = tuple(kind if name == kept else plain(kind) for name, kind in zip(names, args, strict=False))
+        return template(args, {name: kind if name == kept else plain(kind) for name, kind in kws.items()})
+
+    dispatcher.get_call_template = without_constants
 
 
 # ------------------------------------------------------------------------------------------- threads

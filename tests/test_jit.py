@@ -585,3 +585,19 @@ def test_an_inlined_function_is_compiled_once_whatever_numbers_it_is_called_with
     jit.launch(two, 2, out, work=1)
     assert out.tolist() == [6, 6]
     assert len(scaled.signatures) == 1
+
+
+def test_a_function_is_compiled_for_the_constants_of_the_named_argument_only():
+    @jit.kernel(allocates=False, literal="by")
+    def scaled(x, by, shift):
+        return x * by + shift
+
+    @jit.kernel
+    def thrice(start, stop, out):
+        for i in range(start, stop):
+            out[i] = scaled(scaled(scaled(out[i], 2, 1), 3, shift=2), 3, 7)
+
+    out = np.ones(2)
+    jit.launch(thrice, 2, out, work=1)
+    assert out.tolist() == [40, 40]  # ((1 * 2 + 1) * 3 + 2) * 3 + 7
+    assert len(scaled.signatures) == 2
