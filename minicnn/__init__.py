@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     from minicnn import models as models
     from minicnn import testing as testing
     from minicnn import train as train
+    from minicnn.inspect import diff as diff
 
-_ON_FIRST_USE = ("data", "inspect", "models", "testing", "train")  # so that `import minicnn` is quick
+# Modules, and what a module has: so that `import minicnn` is quick.
+_ON_FIRST_USE = {"data": "", "inspect": "", "models": "", "testing": "", "train": "", "diff": "inspect"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _ON_FIRST_USE:
-        return import_module(f"minicnn.{name}")
+        module = _ON_FIRST_USE[name]
+        return getattr(import_module(f"minicnn.{module}"), name) if module else import_module(f"minicnn.{name}")
     raise AttributeError(f"module 'minicnn' has no attribute {name!r}")
 
 

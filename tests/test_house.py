@@ -26,7 +26,7 @@ ROOMS = {
     "random": ("numpy", "errors"),
     "functional": ("numpy", "autograd", "kernels", "errors", "random"),
     "nn": ("numpy", "functional", "autograd", "errors", "random"),
-    "models": ("numpy", "nn", "functional", "autograd", "errors", "random"),
+    "models": ("numpy", "nn", "functional", "autograd", "errors", "random", "data.preprocessing"),
     "weights": ("numpy", "errors"),
     "data": ("numpy", "scipy", "errors"),
     "train": ("numpy", "scipy", *ALL),

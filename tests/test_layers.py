@@ -73,6 +73,24 @@ LAYERS = [
         [IMAGES],
         lambda m, x: F.local_response_norm(x, 3, alpha=0.1, beta=0.5, k=2.0, form="sum"),
     ),
+    (nn.Pad(1, 0, 2, 3), [IMAGES], lambda m, x: F.pad(x, (1, 0, 2, 3))),
+    (
+        nn.Branches({"small": nn.Conv2d(4, 2, 1), "large": nn.Conv2d(4, 3, 3, padding=1)}),
+        [IMAGES],
+        lambda m, x: F.concat([m["small"](x), m["large"](x)], 1),
+    ),
+    (
+        nn.ConvNorm(4, 4, 3, padding=1, activation="relu6"),
+        [IMAGES * 5, IMAGES],
+        lambda m, x, r: F.relu6(F.conv2d(x, m.conv.weight, m.conv.bias, padding=1) + r),
+    ),
+    (
+        nn.ConvNorm(4, 4, 3, stride=2, groups=4, norm={"eps": 1e-3, "scale": False}),
+        [IMAGES],
+        lambda m, x: F.relu(
+            F.batch_norm2d(F.depthwise_conv2d(x, m.conv.weight, stride=2), bias=m.norm.bias, training=True, eps=1e-3)
+        ),
+    ),
     (nn.ReLU(), [IMAGES], lambda m, x: F.relu(x)),
     (nn.ReLU6(), [IMAGES * 5], lambda m, x: F.relu6(x)),
     (nn.Tanh(), [IMAGES], lambda m, x: F.tanh(x)),
@@ -298,3 +316,26 @@ def test_fold_batch_norm_refuses_what_does_not_follow():
         nn.fold_batch_norm(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(4))
     with pytest.raises(OptionError, match="conv must have no activation, got 'relu'"):
         nn.fold_batch_norm(nn.Conv2d(3, 8, 3, activation="relu"), nn.BatchNorm2d(8))
+
+
+def test_the_first_weights_follow_the_rule_in_force():
+    with nn.init.using(nn.init.normal), nn.init.using(nn.init.glorot_2010):
+        bound = np.abs(nn.Linear(50, 40).weight.numpy()).max()
+    assert 0.25 < bound <= np.sqrt(6 / 90) + 1e-6
+    with nn.init.using(nn.init.zeros), nn.init.using(nn.init.glorot_2010):
+        assert not nn.Conv2d(3, 2, 3).weight.numpy().any()
+    assert nn.Conv2d(3, 2, 3).weight.numpy().all()
+
+
+def test_a_norm_without_scale_folds_and_loads():
+    conv, norm = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4, scale=False, activation="relu").eval()
+    assert "weight" not in norm.state_dict()
+    nn.init.fill(norm.running_var, [0.5, 1.0, 2.0, 3.0])
+    nn.init.fill(norm.running_mean, [0.5, -1.0, 0.0, 1.0])
+    x = np.random.default_rng(0).standard_normal((2, 3, 6, 6)).astype(np.float32)
+    np.testing.assert_allclose(nn.fold_batch_norm(conv, norm)(x).numpy(), norm(conv(x)).numpy(), atol=1e-6)
+
+
+def test_a_depthwise_block_needs_a_norm():
+    with pytest.raises(OptionError, match="ConvNorm: norm must be given for a depthwise convolution, got None"):
+        nn.ConvNorm(4, 4, 3, groups=4)

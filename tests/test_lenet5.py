@@ -8,6 +8,7 @@ import pytest
 import minicnn
 from minicnn import models, nn
 from minicnn.errors import DTypeError, LabelError, OptionError, ShapeError
+from minicnn.inspect import summary
 from minicnn.models import lenet5
 from minicnn.testing import gradcheck
 
@@ -21,6 +22,7 @@ PRINTED = {
     "F6": (10_164, 10_164),
     "output": (0, 840),
 }
+DIGIT = np.zeros((1, 1, 32, 32), np.float32)
 every_form = pytest.mark.parametrize("form", ["paper", "modern"])
 
 
@@ -44,10 +46,31 @@ def test_the_modern_form_has_61706_parameters():
 
 
 def test_multiply_adds():
+    def work(form):
+        return {
+            row.path: row.multiply_adds
+            for row in summary(models.create("lenet5", form=form), DIGIT)
+            if row.path in PRINTED
+        }
+
     modern = {"C1": 117_600, "S2": 0, "C3": 240_000, "S4": 0, "C5": 48_000, "F6": 10_080, "output": 840}
-    assert lenet5.multiply_adds(models.create("lenet5")) == modern
-    paper = lenet5.multiply_adds(models.create("lenet5", form="paper"))
-    assert paper == {**modern, "S2": 6 * 14 * 14, "C3": 150_000, "S4": 16 * 5 * 5}
+    assert work("modern") == modern
+    assert work("paper") == {**modern, "S2": 6 * 14 * 14, "C3": 150_000, "S4": 16 * 5 * 5}
+
+
+def test_caffe_s_form_has_431080_parameters():
+    model = models.create("lenet5", form="caffe")
+    assert parameters(model) == {"C1": 520, "S2": 0, "C3": 25_050, "S4": 0, "F5": 400_500, "output": 5_010}
+    assert sum(parameters(model).values()) == 431_080
+    digit = np.full((1, 28, 28), 255, np.uint8)
+    images = model.form.preprocess(digit)
+    assert images.shape == (1, 1, 28, 28)
+    assert images[0, 0, 0, 0] == np.float32(255 / 256)
+    rows = summary(model, images)
+    assert [rows[row.stage].output[1:] for row in lenet5.CAFFE_TABLE] == [
+        (20, 24, 24), (20, 12, 12), (50, 8, 8), (50, 4, 4), (500,), (10,),
+    ]  # fmt: skip
+    assert models.create("lenet5", form="caffe", in_channels=3).form.preprocess(digit).shape == (1, 3, 28, 28)
 
 
 @every_form

@@ -1,6 +1,8 @@
-"""Look at what a network does: the tape of a computation, the pictures of a training run."""
+"""Look at what a network is and does: its layers, how its forms differ, the tape of a computation, pictures."""
 
+from minicnn.inspect.diff import diff as diff
 from minicnn.inspect.pictures import draw_confusion as draw_confusion
 from minicnn.inspect.pictures import draw_curves as draw_curves
+from minicnn.inspect.summary import summary as summary
 from minicnn.inspect.tape import draw_tape as draw_tape
 from minicnn.inspect.tape import tape as tape

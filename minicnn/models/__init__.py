@@ -1,8 +1,8 @@
 """The architectures, one paper a file, found by name.
 
 >>> from minicnn import models
->>> models.list()
-['lenet5']
+>>> len(models.list())
+24
 >>> model = models.create("lenet5", num_classes=26)
 >>> model.config["form"], model.config["num_classes"]
 ('modern', 26)
@@ -15,12 +15,20 @@ import builtins
 from typing import Any
 
 from minicnn.errors import OptionError, nearest
+from minicnn.models import alexnet as alexnet
+from minicnn.models import googlenet as googlenet
+from minicnn.models import inception_v3 as inception_v3
 from minicnn.models import lenet5 as lenet5
+from minicnn.models import mobilenet as mobilenet
+from minicnn.models import resnet as resnet
+from minicnn.models import vgg as vgg
+from minicnn.models import xception as xception
 from minicnn.models.architecture import Architecture as Architecture
 from minicnn.models.architecture import Form as Form
 from minicnn.nn import Module
 
-ARCHITECTURES: dict[str, Architecture] = {entry.name: entry for entry in (lenet5.ARCHITECTURE,)}
+PAPERS = (lenet5, alexnet, vgg, googlenet, inception_v3, resnet, xception, mobilenet)
+ARCHITECTURES: dict[str, Architecture] = {entry.name: entry for paper in PAPERS for entry in paper.ARCHITECTURES}
 
 
 def list() -> builtins.list[str]:

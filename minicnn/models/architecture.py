@@ -4,12 +4,49 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from minicnn.autograd import Array, Tensor
+import numpy as np
+
+import minicnn.functional as F
+from minicnn import nn
+from minicnn.autograd import Array, Tensor, no_grad
+from minicnn.data.preprocessing import Preprocessing
+from minicnn.errors import ShapeError
+from minicnn.functional import check
 from minicnn.functional.check import Input
 from minicnn.nn import Module
+
+# --------------------------------------------------------------------------------- what the network's outputs mean
+
+
+def logits(outputs: Any) -> Any:
+    """Return the network's own logits: where auxiliary heads spoke too, they come after it in a tuple."""
+    return outputs[0] if isinstance(outputs, tuple) else outputs
+
+
+def cross_entropy(outputs: Any, targets: Any, *, aux_weight: float = 0.0) -> Tensor:
+    """Mean cross entropy of the logits; that of each auxiliary head is added ``aux_weight`` times."""
+    loss = F.cross_entropy(logits(outputs), targets)
+    for other in outputs[1:] if isinstance(outputs, tuple) else ():
+        loss = loss + F.cross_entropy(other, targets) * aux_weight
+    return loss
+
+
+def likeliest(outputs: Any) -> Array:
+    """Return the class with the largest logit, (N,)."""
+    best: Array = np.argmax(np.asarray(logits(outputs)), axis=1)
+    return best
+
+
+def softmax(outputs: Any) -> Array:
+    """Return the probabilities of the classes, (N, classes)."""
+    with no_grad():
+        return F.softmax(logits(outputs), -1).numpy()
+
+
+# --------------------------------------------------------------------------------- forms
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -21,27 +58,147 @@ class Form:
     name, summary : str
     preprocess : function
         uint8 images (N, H, W) or (N, C, H, W) -> float32 array (N, C, H, W), as the network wants them.
+    recipe : function
+        () -> how to train it, as a fresh dict that JSON can hold: ``epochs``, ``batch_size``, and the ``name`` and
+        options of the ``optimizer`` (in ``minicnn.train``) and the ``schedule`` (in ``minicnn.train.schedules``).
     loss : function
         (outputs, class indices) -> Tensor of one number.
     predict : function
         outputs -> array (N,) of class indices.
     probabilities : function
         outputs -> array (N, classes) whose rows sum to 1.
-    recipe : function
-        () -> how to train it, as a fresh dict that JSON can hold: ``epochs``, ``batch_size``, and the ``name`` and
-        options of the ``optimizer`` (in ``minicnn.train``) and the ``schedule`` (in ``minicnn.train.schedules``).
+    differs : list of (what, source)
+        How it differs from the paper, and where one can read that.
     """
 
     name: str
     summary: str
-    preprocess: Callable[[Array], Array]
-    loss: Callable[[Input, Any], Tensor]
-    predict: Callable[[Input], Array]
-    probabilities: Callable[[Input], Array]
+    preprocess: Callable[[Any], Array]
     recipe: Callable[[], dict[str, Any]]
+    loss: Callable[[Any, Any], Tensor] = cross_entropy
+    predict: Callable[[Any], Array] = likeliest
+    probabilities: Callable[[Any], Array] = softmax
+    differs: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
         return repr(self.name)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ImageForm(Form):
+    """A form of a network for photos.
+
+    Attributes
+    ----------
+    preprocess : Preprocessing
+        Its ``size`` is the network's own resolution.
+    smallest : int
+        Height and width of the smallest image that reaches the last stage before the head.
+    fixed : bool
+        Whether the head was made for ``preprocess.size`` alone: fully connected layers that know every place.
+    first_weights : function
+        The rule of ``nn.init`` for all weights; biases start at 0.
+    norm : mapping, optional
+        Options of every ``BatchNorm2d``; None for a network without.
+    """
+
+    preprocess: Preprocessing
+    smallest: int
+    fixed: bool = False
+    first_weights: Callable[..., Array] = nn.init.he_2015
+    norm: Mapping[str, Any] | None = None
+
+
+Design = TypeVar("Design", bound=ImageForm)
+
+# Batch norm as the frameworks have it by default: Keras' 0.99 is the weight of the old values.
+TORCH_NORM = {"eps": 1e-5, "momentum": 0.1}
+KERAS_NORM = {"eps": 1e-3, "momentum": 0.01, "unbiased": False}
+
+# What ImageNet's photos undergo. Caffe's means are those of the training set, for pixels 0 .. 255.
+CAFFE = Preprocessing(size=224, resize=256, order="BGR", mean=(103.939, 116.779, 123.68))
+TORCH = Preprocessing(size=224, resize=256, scale=1.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+PLUS_MINUS_ONE = Preprocessing(size=224, resize=256, scale=1.0, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
+class ImageNetwork(nn.Sequential):
+    """Named stages one after the other: (N, C, H, W) -> logits (N, classes), or without the top the last maps.
+
+    An architecture is a subclass. Its ``__init__`` calls ``begin`` with the options, then ``end`` with the stages.
+
+    Attributes
+    ----------
+    form : ImageForm
+        With ``preprocess`` for this network's ``size`` and ``in_channels``.
+    in_channels, num_classes, include_top, size, width
+        As ``create`` was told; ``size`` is the form's own unless told otherwise.
+    """
+
+    form: ImageForm
+    heads: Mapping[str, str] = {}
+
+    def begin(
+        self, name: str, forms: Mapping[str, Design], form: str, *,
+        in_channels: int, num_classes: int, include_top: bool, size: int | None, width: float,
+    ) -> Design:  # fmt: skip
+        """Check and keep the options that all networks have, and return the form."""
+        self.name = name
+        design = forms[check.choice(name, "form", form, tuple(forms))]
+        self.in_channels = check.integer(name, "in_channels", in_channels, 1)
+        self.num_classes = check.integer(name, "num_classes", num_classes, 1)
+        self.include_top = check.flag(name, "include_top", include_top)
+        self.width = check.number(name, "width", width, 0.0)
+        self.own_size = design.preprocess.size
+        self.size = self.own_size if size is None else check.integer(name, "size", size, 1)
+        self.form = replace(design, preprocess=design.preprocess.at(self.size, self.in_channels))
+        self._check_size("size", (self.size, self.size))
+        return design
+
+    def maps(self, count: int, multiple_of: int = 1) -> int:
+        """Return how many maps (or units) this network has where the table says ``count``: at least one."""
+        return max(int(count * self.width) // multiple_of, 1) * multiple_of
+
+    def end(self, stages: Callable[[], Mapping[str, nn.Module]]) -> None:
+        """Make the stages; their layers start with the form's first weights."""
+        with nn.init.using(self.form.first_weights):
+            for stage, module in stages().items():
+                self.add_module(stage, module)
+
+    def forward(self, input: Input) -> Any:
+        x = check.images(self.name, input)
+        if x.shape[1] != self.in_channels:
+            raise ShapeError(f"{self.name}: images must have C = {self.in_channels} channels, got shape {x.shape}")
+        self._check_size("images", x.shape[2:])
+        return self._run(x)
+
+    def take_heads(self, heads: Mapping[str, str], aux: bool) -> None:
+        """Keep ``aux`` and, if it is True, at which stages which auxiliary heads speak: ``{stage: head}``."""
+        self.aux = check.flag(self.name, "aux", aux)
+        self.heads = dict(heads) if aux else {}
+
+    def _run(self, x: Any) -> Any:
+        """Pass images through the stages; in training, auxiliary heads add their logits in a tuple."""
+        said = []
+        for name, stage in self.named_children():
+            if name in self.heads.values():
+                continue
+            x = stage(x)
+            if self.training and name in self.heads:
+                said.append(self[self.heads[name]](x))
+        return (x, *said) if said else x
+
+    def _check_size(self, what: str, sides: tuple[int, ...]) -> None:
+        text, form = " x ".join(map(str, sides)), self.form
+        if self.include_top and form.fixed and set(sides) != {self.own_size}:
+            raise ShapeError(
+                f"{self.name}: {what} must be {self.own_size} x {self.own_size}, for which the fully connected layers "
+                f"of form={form.name!r} are made (include_top=False has none), got {text}"
+            )
+        if min(sides) < form.smallest:
+            raise ShapeError(f"{self.name}: {what} must be at least {form.smallest} x {form.smallest}, got {text}")
+
+
+# --------------------------------------------------------------------------------- the list of models
 
 
 @dataclass(frozen=True)
@@ -51,7 +208,7 @@ class Architecture:
     Attributes
     ----------
     name : str
-    build : type
+    build : function
         ``build(form, **options) -> Module``; it keeps ``form`` (a Form) and every option as attributes.
     forms : mapping of name to Form
     default : str

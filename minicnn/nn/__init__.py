@@ -11,6 +11,9 @@ from minicnn.nn.activation import ScaledTanh as ScaledTanh
 from minicnn.nn.activation import Sigmoid as Sigmoid
 from minicnn.nn.activation import Softmax as Softmax
 from minicnn.nn.activation import Tanh as Tanh
+from minicnn.nn.block import Branches as Branches
+from minicnn.nn.block import ConvNorm as ConvNorm
+from minicnn.nn.block import Pad as Pad
 from minicnn.nn.container import Flatten as Flatten
 from minicnn.nn.container import Identity as Identity
 from minicnn.nn.container import Sequential as Sequential

@@ -275,27 +275,49 @@ class Module:
             own = {n: v for n, v in vars(module).items() if isinstance(v, (Parameter, Buffer))}
             shapes = "  ".join(f"{name} {tensor.shape}" for name, tensor in own.items())
             count = sum(parameter.size for parameter in module.parameters())
-            rows.append(("  " * depth + title + module._call(), shapes, f"{count:,}" if count else ""))
+            rows.append(("  " * depth + title + module.call(), shapes, f"{count:,}" if count else ""))
         left, middle, right = (max(len(row[i]) for row in rows) for i in range(3))
         return "\n".join(f"{a:<{left}}  {b:<{middle}}  {c:>{right}}".rstrip() for a, b, c in rows)
 
-    def _call(self) -> str:
-        """Write the call that makes this layer: options that differ from their defaults, kept as attributes."""
-        shown = []
+    def options(self) -> dict[str, Any]:
+        """Return what the layer was made with, by the names of its arguments, as far as it kept them.
+
+        Examples
+        --------
+        >>> from minicnn import nn
+        >>> nn.Linear(3, 2).options()
+        {'in_features': 3, 'out_features': 2, 'bias': True}
+        """
+        found: dict[str, Any] = {}
         for name, argument in inspect.signature(type(self)).parameters.items():
             value = vars(self).get(name, argument.default)
-            if isinstance(value, Tensor):  # its shape stands beside the call
+            if isinstance(argument.default, bool):
+                value = value is not None and value is not False  # a bias that it has, or has not
+            if value is argument.empty or isinstance(value, (Tensor, Module)):
                 continue
-            if argument.default is True and value is None:
-                value = False
-            if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
+            if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1] and isinstance(value[0], int):
                 value = value[0]  # a pair of equals, as it was most likely written
-            if isinstance(value, np.ndarray):
-                shown.append(f"{name}=array{value.shape}")
-            elif argument.default is argument.empty:
-                shown += [repr(value)] * (value is not argument.empty)
-            elif value != argument.default:
-                shown.append(f"{name}={value!r}")
+            found[name] = f"array{value.shape}" if isinstance(value, np.ndarray) else value
+        return found
+
+    def call(self, *, sizes: bool = True) -> str:
+        """Write the call that makes this layer, without options that have their defaults.
+
+        With ``sizes=False`` also without arguments that have no default: layers of one kind then read alike.
+
+        Examples
+        --------
+        >>> from minicnn import nn
+        >>> nn.Linear(3, 2).call()
+        'Linear(3, 2)'
+        """
+        shown, defaults = [], {n: p.default for n, p in inspect.signature(type(self)).parameters.items()}
+        for name, value in self.options().items():
+            text = str(value) if str(value).startswith("array(") else repr(value)
+            if defaults[name] is inspect.Parameter.empty:
+                shown += [text] * sizes
+            elif value != defaults[name]:
+                shown.append(f"{name}={text}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
 

@@ -31,6 +31,8 @@ class BatchNorm2d(Module):
         Weight of the newest batch in the running averages (Keras states the weight of the old ones instead).
     unbiased : bool
         Whether the running variance divides by n - 1 (PyTorch) or n (Keras).
+    scale : bool
+        Whether to scale (``weight``); a ReLU and a convolution after it can do without.
     activation : {"relu", "relu6"}, optional
         Applied to the result on the way: quicker than a layer of its own, which is one more trip through memory.
 
@@ -41,7 +43,7 @@ class BatchNorm2d(Module):
     Attributes
     ----------
     weight, bias : Parameter, shape (C,)
-        Scale and shift, 1 and 0 at first.
+        Scale (None without) and shift, 1 and 0 at first.
     running_mean, running_var : Buffer, shape (C,)
         0 and 1 at first.
     """
@@ -53,6 +55,7 @@ class BatchNorm2d(Module):
         eps: float = 1e-5,
         momentum: float = 0.1,
         unbiased: bool = True,
+        scale: bool = True,
         activation: str | None = None,
     ) -> None:
         self.num_features = check.integer("BatchNorm2d", "num_features", num_features, 1)
@@ -60,7 +63,9 @@ class BatchNorm2d(Module):
         self.momentum = check.number("BatchNorm2d", "momentum", momentum, 0.0, 1.0)
         self.unbiased = check.flag("BatchNorm2d", "unbiased", unbiased)
         self.activation = check.activation("BatchNorm2d", activation)
-        self.weight = Parameter(np.ones(num_features, np.float32))
+        self.weight = (
+            Parameter(np.ones(num_features, np.float32)) if check.flag("BatchNorm2d", "scale", scale) else None
+        )
         self.bias = Parameter(np.zeros(num_features, np.float32))
         self.running_mean = Buffer(np.zeros(num_features, np.float32))
         self.running_var = Buffer(np.ones(num_features, np.float32))
@@ -110,7 +115,7 @@ def fold_batch_norm(conv: Conv2d, norm: BatchNorm2d) -> Conv2d:
         )
     if conv.activation is not None:
         raise OptionError(f"fold_batch_norm: conv must have no activation, got {conv.activation!r}")
-    scale = norm.weight.array / np.sqrt(norm.running_var.array + norm.eps)
+    scale = (1 if norm.weight is None else norm.weight.array) / np.sqrt(norm.running_var.array + norm.eps)
     before = 0 if conv.bias is None else conv.bias.array
     of_filter = scale if conv.table is None else scale[np.nonzero(conv.table)[0]]
     folded = copy.copy(conv)

@@ -1,0 +1,142 @@
+"""From photos of any size to what the first layer of a network was trained on: resize, crop, order, scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minicnn.errors import DTypeError, OptionError, ShapeError, import_extra
+
+Image = NDArray[np.uint8]
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """What is done to an image before a network sees it. Calling it does that.
+
+    Attributes
+    ----------
+    size : int
+        Height and width of what comes out, in pixels.
+    resize : int, optional
+        What the shorter side becomes first; then the middle is cut out. None: the whole image is stretched to
+        ``size``, whatever its shape.
+    interpolation : {"nearest", "bilinear", "bicubic"}
+        How Pillow resizes; the last two take the mean over all pixels that fall together.
+    order : {"RGB", "BGR"}
+        Of the channels that come out.
+    scale : float
+        What 255 becomes.
+    mean, std : three floats, in the order ``order``
+        Subtracted, and divided by, after the scaling.
+    channels : 3 or 1
+        1 for a network that sees grey; mean and std are then those of the three taken together.
+
+    Examples
+    --------
+    >>> see = Preprocessing(size=224, resize=256, scale=1.0, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    >>> photo = np.full((300, 400, 3), 255, np.uint8)
+    >>> x = see([photo])
+    >>> x.shape, x.min(), x.max()
+    ((1, 3, 224, 224), np.float32(1.0), np.float32(1.0))
+    """
+
+    size: int
+    resize: int | None = None
+    interpolation: str = "bilinear"
+    order: str = "RGB"
+    scale: float = 255.0
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    channels: int = 3
+
+    def __call__(self, images: Any) -> NDArray[np.float32]:
+        """Prepare a batch.
+
+        Parameters
+        ----------
+        images : uint8 array, shape (N, H, W) or (N, C, H, W) with C 1 or 3; or a sequence of images
+            Each a Pillow image, or a uint8 array (H, W) or (H, W, 3), of any size. Colours are RGB.
+
+        Returns
+        -------
+        float32 array, shape (N, channels, size, size)
+
+        Raises
+        ------
+        DTypeError, ShapeError, OptionError
+            If an array is not uint8, has another shape, or the network sees neither 1 nor 3 channels.
+        MissingExtraError
+            If Pillow is not installed.
+        """
+        if self.channels not in (1, 3):
+            raise OptionError(f"preprocess: in_channels must be 1 (grey) or 3 (colour), got {self.channels}")
+        pixels = [self._cut(image) for image in _each(images)]
+        if not pixels:
+            return np.zeros((0, self.channels, self.size, self.size), np.float32)
+        x = np.stack(pixels).astype(np.float32)
+        x = x[:, None] if self.channels == 1 else x.transpose(0, 3, 1, 2)[:, :: -1 if self.order == "BGR" else 1]
+        mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std))
+        if self.channels == 1:
+            mean, std = mean.mean(), std.mean()
+        return np.ascontiguousarray((x * np.float32(self.scale / 255) - mean) / std, dtype=np.float32)
+
+    def at(self, size: int, channels: int = 3) -> Preprocessing:
+        """Return the same for another size of the network's input, cut out of the photo in the same proportion."""
+        resize = None if self.resize is None else round(self.resize * size / self.size)
+        return replace(self, size=size, resize=resize, channels=channels)
+
+    def _cut(self, image: Any) -> Image:
+        """Resize one image (a Pillow image, or an array (H, W) or (H, W, 3)) and cut out the middle."""
+        pillow = import_extra("PIL.Image", "preprocessing")
+        if not isinstance(image, pillow.Image):
+            image = pillow.fromarray(np.ascontiguousarray(image))
+        image = image.convert("L" if self.channels == 1 else "RGB")
+        width, height = image.size
+        if self.resize is None:
+            new, corner = (self.size, self.size), (0, 0)
+        else:
+            short = min(width, height)
+            new = (self.resize * width // short, self.resize * height // short)
+            corner = tuple(round((side - self.size) / 2) for side in new)  # type: ignore[assignment]
+        if new != image.size:
+            image = image.resize(new, pillow.Resampling[self.interpolation.upper()])
+        return np.asarray(image.crop((*corner, corner[0] + self.size, corner[1] + self.size)))
+
+
+def _each(images: Any) -> Iterable[Any]:
+    """Yield the images of a batch, each as Pillow's or as an array (H, W) or (H, W, 3)."""
+    if isinstance(images, np.ndarray):
+        if images.dtype != np.uint8:
+            raise DTypeError(f"preprocess: images must be uint8 in 0 .. 255, got {images.dtype}")
+        if images.ndim == 3:
+            return images
+        if images.ndim == 4 and images.shape[1] in (1, 3):
+            return images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
+        hint = ": put the channels first" if images.ndim == 4 and images.shape[3] in (1, 3) else ""
+        raise ShapeError(f"preprocess: images must have shape (N, H, W) or (N, 1 or 3, H, W), got {images.shape}{hint}")
+    if isinstance(images, (str, bytes)) or not isinstance(images, Iterable):
+        raise DTypeError(f"preprocess: images must be an array or a sequence of images, got {type(images).__name__}")
+    return map(_checked, images)
+
+
+def _checked(image: Any) -> Any:
+    if not isinstance(image, np.ndarray):
+        if not isinstance(image, import_extra("PIL.Image", "preprocessing").Image):
+            raise DTypeError(
+                f"preprocess: each image must be a Pillow image or a uint8 array, got {type(image).__name__}"
+            )
+        return image
+    if image.dtype != np.uint8:
+        raise DTypeError(f"preprocess: each image must be uint8 in 0 .. 255, got {image.dtype}")
+    if image.ndim != 2 and (image.ndim != 3 or image.shape[2] != 3):
+        raise ShapeError(f"preprocess: each image must have shape (H, W) or (H, W, 3), got {image.shape}")
+    if image.size == 0:
+        raise ShapeError(f"preprocess: each image must have at least one pixel, got {image.shape}")
+    return image
