@@ -1,4 +1,4 @@
-"""The command `minicnn`: train a network, let it read a picture, and tell what machine this is."""
+"""The command `minicnn`: train a network, let it read a picture, look at networks, and tell what machine this is."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ examples:
   minicnn train lenet5 --form paper             the network of 1998, by its own recipe
   minicnn train lenet5 --data mnist --data-dir DIR
   minicnn predict runs/lenet5-1 seven.png       what digit is this?
+  minicnn train resnet20 --epochs 5             a residual network for small images, on the same digits
+  minicnn models                                all networks and their forms
+  minicnn summary resnet50                      its stages, their sizes and costs
+  minicnn diff googlenet paper torchvision      how two forms of a network differ, and where that is written
   minicnn info                                  versions, CPU, threads, where compiled kernels are kept
 """
 
@@ -77,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_train(commands)
     _add_predict(commands)
+    _add_models(commands)
     info = commands.add_parser("info", help="print versions, CPU features, threads and the cache folder")
     info.set_defaults(run=_info)
     return parser
@@ -109,8 +114,15 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Train a network. Without further arguments it learns the 1,797 handwritten digits that come with "
         "scikit-learn; a fifth of them is held out for the test. What you leave open comes from the network's recipe.",
     )
-    train.add_argument("model", metavar="MODEL", help=f"which network: {', '.join(models.list())}")
-    train.add_argument("--form", help="which form of it: paper (as published) or modern (default: modern)")
+    train.add_argument(
+        "model", metavar="MODEL", help="which network: lenet5, resnet20, ... (`minicnn models` lists all)"
+    )
+    train.add_argument("--form", help="which form of it: paper, torchvision, ... (`minicnn models` lists all)")
+    train.add_argument("--size", type=_count, metavar="N", help="pixels along a side, for networks that take any size")
+    train.add_argument(
+        "--no-aux", action="store_true", help="train without the auxiliary heads of an Inception network"
+    )
+    train.add_argument("--width", type=float, metavar="W", help="share of a network's maps, such as 0.25")
     train.add_argument(
         "--data",
         choices=("digits", "mnist"),
@@ -142,7 +154,8 @@ def _train(arguments: argparse.Namespace) -> int:
         plan = job.make_plan(
             arguments.model, form=arguments.form, dataset=arguments.data or "digits", data_dir=arguments.data_dir,
             epochs=arguments.epochs, batch_size=arguments.batch_size, lr=arguments.lr, optimizer=arguments.optimizer,
-            seed=arguments.seed or 0,
+            seed=arguments.seed or 0, size=arguments.size, width=arguments.width,
+            aux=False if arguments.no_aux else None,
         )  # fmt: skip
         out = Path(arguments.out) if arguments.out else _next_free(Path("runs"), arguments.model)
     _, result, test = job.run_plan(plan, out, resume=arguments.resume, started=_tell)
@@ -176,6 +189,8 @@ def _resumed(arguments: argparse.Namespace) -> tuple[Plan, Path]:
         "--seed": (arguments.seed, plan.seed),
         "--data": (arguments.data, plan.data),
         "--data-dir": (arguments.data_dir and os.path.abspath(arguments.data_dir), plan.data_dir),
+        "--size": (arguments.size, plan.model.get("size")),
+        "--width": (arguments.width, plan.model.get("width")),
         "MODEL": (arguments.model, plan.model["name"]),
     }
     for name, (given, planned) in asked.items():
@@ -225,6 +240,48 @@ def _predict(arguments: argparse.Namespace) -> int:
         best = probabilities.argsort()[::-1][: arguments.top]
         print(f"{image}  " + "  ".join(f"{c}  {100 * probabilities[c]:.1f} %" for c in best), flush=True)
     return int(failed)
+
+
+# ------------------------------------------------------------------------------------------- models, summary, diff
+
+
+def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    known = commands.add_parser("models", help="list the networks and their forms; the first is the default")
+    known.set_defaults(run=_models)
+    summary = commands.add_parser("summary", help="print the stages of a network, their sizes and their costs")
+    summary.add_argument("model", metavar="MODEL")
+    summary.add_argument("--form", help="which form of it")
+    summary.add_argument(
+        "--depth", type=_count, default=1, metavar="N", help="1: the stages (default), 2: their parts, ..."
+    )
+    summary.set_defaults(run=_summary)
+    diff = commands.add_parser("diff", help="print how two forms of a network differ, with sources")
+    diff.add_argument("model", metavar="MODEL")
+    diff.add_argument("forms", metavar="FORM", nargs=2)
+    diff.set_defaults(run=_diff)
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    for name in models.list():
+        entry = models.ARCHITECTURES[name]
+        for form in sorted(entry.forms, key=lambda form: form != entry.default):
+            print(f"{name:13s}{form:13s}{entry.forms[form].summary}")
+    return 0
+
+
+def _summary(arguments: argparse.Namespace) -> int:
+    from minicnn import inspect, nn
+
+    with nn.init.using(nn.init.zeros):
+        print(inspect.summary(models.create(arguments.model, form=arguments.form), depth=arguments.depth))
+    return 0
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from minicnn import inspect
+
+    print(inspect.diff(arguments.model, *arguments.forms))
+    return 0
 
 
 # ------------------------------------------------------------------------------------------- info

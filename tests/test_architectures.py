@@ -232,7 +232,7 @@ def test_a_head_made_for_one_size_says_so(form):
     text = r"vgg16: images must be 224 x 224, for .* layers .* \(include_top=False has none\), got 225 x 225"
     with pytest.raises(ShapeError, match=text):
         empty("vgg16", form=form)(np.zeros((1, 3, 225, 225), np.float32))
-    with pytest.raises(ShapeError, match="vgg16: size must be 224 x 224"):
+    with pytest.raises(OptionError, match="vgg16: size must be 224 x 224"):
         empty("vgg16", form=form, size=200)
     assert empty("vgg16", form=form, include_top=False, size=200).size == 200
 
@@ -252,10 +252,14 @@ def test_an_error_inside_names_the_stage():
 # ------------------------------------------------------------------------------------- heads, shortcuts, first weights
 
 
-@pytest.mark.parametrize(("name", "heads", "weight"), [("googlenet", 2, 0.3), ("inception_v3", 1, 0.4)])
-def test_auxiliary_heads_speak_in_training_and_count_with_the_paper_s_weight(name, heads, weight):
-    model = models.create(name, aux=True, num_classes=5, width=1 / 16)
-    images, labels = np.random.default_rng(0).standard_normal((2, 3, 128, 128)).astype(np.float32), np.array([1, 4])
+@pytest.mark.parametrize(
+    ("name", "form", "heads", "weight"),
+    [("googlenet", "paper", 2, 0.3), ("googlenet", "torchvision", 2, 0.3), ("inception_v3", "torchvision", 1, 0.4)],
+)
+def test_auxiliary_heads_speak_in_training_and_count_with_the_paper_s_weight(name, form, heads, weight):
+    model = models.create(name, form=form, aux=True, num_classes=5, width=1 / 16)
+    images, labels = np.random.default_rng(0).standard_normal((2, 3, 299, 299)).astype(np.float32), np.array([1, 4])
+    images = images[:, :, : model.size, : model.size]
     outputs = model(images)
     assert [out.shape for out in outputs] == [(2, 5)] * (1 + heads)
     entropies = [float(minicnn.functional.cross_entropy(out, labels)) for out in outputs]
@@ -268,6 +272,24 @@ def test_auxiliary_heads_speak_in_training_and_count_with_the_paper_s_weight(nam
     model.eval()
     assert model(images).shape == (2, 5)
     assert not any(path.startswith("aux") for path, _ in empty(name).named_children())
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "least", "most"), [("googlenet", "paper", 223, 270), ("inception_v3", "keras", 299, None)]
+)
+def test_auxiliary_heads_want_their_sizes(name, form, least, most):
+    with pytest.raises(
+        OptionError, match=rf"{name}: size must be {least} \.\. .* \(aux=False has none\), got 160 x 160"
+    ):
+        empty(name, form=form, aux=True, size=160)
+    model = empty(name, form=form, aux=True, width=1 / 32)
+    for size in [size for size in (least, most) if size]:
+        model(np.zeros((2, 3, size, size), np.float32))
+    for size in [size for size in (least - 1, most and most + 1) if size]:
+        images = np.zeros((2, 3, size, size), np.float32)
+        with pytest.raises(ShapeError, match=f"{name}: images in training must be {least} .. "):
+            model.train()(images)
+        assert model.eval()(images).shape == (2, 1000)
 
 
 def test_shortcuts_without_weights_keep_the_input_and_add_zeros():

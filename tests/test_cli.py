@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minicnn import cli, data
+from minicnn import cli, data, models
 from minicnn.train import job, load_checkpoint
 
 MINICNN = [sys.executable, "-W", "error", "-m", "minicnn.cli"]
@@ -106,6 +106,12 @@ def test_predict_goes_on_after_a_bad_file(run, tmp_path):
         (["train", "lenet5", "--out", "a file/run"], 1, "a file/run"),
         (["predict", "nowhere", "a.png"], 1, "nowhere: is not the folder of a run"),
         (["predict", "nowhere"], 2, "required: IMAGE"),
+        (["train", "vgg16", "--form", "keras", "--size", "64"], 2, "vgg16: size must be 224 x 224"),
+        (["train", "resnet18", "--width", "-1"], 2, "resnet18: width must be"),
+        (["train", "lenet5", "--width", "0.5"], 2, "create: option of lenet5 must be one of"),
+        (["summary", "xceptoin"], 2, "did you mean 'xception'"),
+        (["diff", "vgg16", "keras"], 2, "required: FORM"),
+        (["diff", "vgg16", "keras", "kers"], 2, "did you mean 'keras'"),
     ],
 )
 def test_wrong_use_is_one_clear_line(arguments, status, text, tmp_path):
@@ -128,10 +134,46 @@ def test_help_explains_every_option(tmp_path):
     overview = minicnn("--help", cwd=tmp_path).stdout
     assert all(word in overview for word in ("train", "predict", "info", "examples:"))
     text = minicnn("train", "--help", cwd=tmp_path).stdout
-    names = "form data data-dir epochs batch-size lr optimizer seed threads resume out"
+    names = "form size width no-aux data data-dir epochs batch-size lr optimizer seed threads resume out"
     for option in names.split():
         assert re.search(rf"--{option}\b.*\S", text), option
     assert minicnn("--version", cwd=tmp_path).stdout.startswith("minicnn 0.")
+
+
+def test_the_networks_are_listed_and_described(tmp_path):
+    listed = minicnn("models", cwd=tmp_path).stdout
+    for name in models.list():
+        forms = re.findall(rf"^{name} +(\w+) +\S", listed, re.M)
+        assert set(forms) == set(models.ARCHITECTURES[name].forms)
+        assert forms[0] == models.ARCHITECTURES[name].default
+    text = minicnn("summary", "resnet50", cwd=tmp_path).stdout
+    assert re.search(r"^conv5_x .* 2048 x 7 x 7 +14,964,736 ", text, re.M)
+    assert re.search(r"^all .* 25,557,032 +4,089,184,256$", text, re.M)
+    assert re.search(r"^C1\.conv ", minicnn("summary", "lenet5", "--depth", "2", cwd=tmp_path).stdout, re.M)
+    assert "Dropout p" in minicnn("diff", "googlenet", "paper", "torchvision", cwd=tmp_path).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("alexnet", 67), ("vgg11", 32), ("googlenet", 96), ("inception_v3", 139), ("resnet18", 32), ("resnet20", None),
+     ("xception", 48), ("mobilenet", 32)],
+)  # fmt: skip
+def test_every_family_trains_on_the_digits_and_reads_one(name, size, tmp_path, monkeypatch):
+    digits, held_out = data.load_digits()
+    few = [data.ArrayDataset(part.images[:n], part.labels[:n]) for part, n in ((digits, 32), (held_out, 12))]
+    monkeypatch.setitem(job.DATASETS, "digits", job.DataSet(lambda folder: (few[0], few[1]), None, {}))
+    plan = job.make_plan(
+        name, epochs=1, batch_size=16, size=size, width=1 / 16, aux=False if name == "inception_v3" else None
+    )
+    assert plan.model.get("num_classes") == 10 or name == "resnet20"
+    history, result, _ = job.run_plan(plan, tmp_path / "run", progress=False)
+    assert np.isfinite(history.rows[0].train_loss)
+    assert len(result["labels"]) == 12
+    Image.fromarray(held_out.images[0]).save(tmp_path / "digit.png")
+    probabilities = job.Reader(tmp_path / "run").read(tmp_path / "digit.png")
+    assert probabilities.shape == (10,)
+    assert probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_info(tmp_path):

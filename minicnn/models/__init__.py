@@ -44,9 +44,22 @@ def create(name: str, *, form: str | None = None, **options: Any) -> Module:
     name : str
         One of ``list()``.
     form : str, optional
-        Which form of the architecture, ``"paper"`` for instance; each model's file says what differs.
+        Which form of the architecture, ``"paper"`` for instance; each model's file says what differs, and
+        ``minicnn.diff`` lists it. The default is the form that published weights need.
     **options
-        As the model's class takes them: ``num_classes=``, ``in_channels=``, ...
+        As the model's class takes them. Those for photos have
+
+        ``num_classes`` (1000), ``in_channels`` (3)
+            How many logits come out, and channels go in.
+        ``include_top`` (True)
+            False: the last maps come out, (N, C, H, W), and images of other sizes are welcome.
+        ``size`` (the form's)
+            Height and width of the images that ``form.preprocess`` makes.
+        ``width`` (1.0)
+            The share of all maps, rounded down: MobileNet's alpha, for every network.
+
+        and of their own ``aux`` (GoogLeNet, Inception v3: auxiliary heads), ``shortcut`` (ResNet),
+        ``configuration`` (VGG).
 
     Returns
     -------
@@ -57,7 +70,8 @@ def create(name: str, *, form: str | None = None, **options: Any) -> Module:
     Raises
     ------
     OptionError
-        If the name, the form, an option or its value is not known; the message gives the nearest that is.
+        If the name, the form, an option or its value is not known, the message gives the nearest that is; if the size
+        is too small for the network, the smallest.
 
     Examples
     --------

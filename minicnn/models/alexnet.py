@@ -177,7 +177,7 @@ class AlexNet(ImageNetwork):
 
     Raises
     ------
-    OptionError, ShapeError
+    OptionError
         If an option is unknown or out of its range.
     """
 

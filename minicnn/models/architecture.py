@@ -13,7 +13,7 @@ import minicnn.functional as F
 from minicnn import nn
 from minicnn.autograd import Array, Tensor, no_grad
 from minicnn.data.preprocessing import Preprocessing
-from minicnn.errors import ShapeError
+from minicnn.errors import MiniCNNError, OptionError, ShapeError
 from minicnn.functional import check
 from minicnn.functional.check import Input
 from minicnn.nn import Module
@@ -96,6 +96,8 @@ class ImageForm(Form):
         Height and width of the smallest image that reaches the last stage before the head.
     fixed : bool
         Whether the head was made for ``preprocess.size`` alone: fully connected layers that know every place.
+    aux_sizes : (smallest, largest), optional
+        Heights and widths of images for which the auxiliary heads were made.
     first_weights : function
         The rule of ``nn.init`` for all weights; biases start at 0.
     norm : mapping, optional
@@ -105,6 +107,7 @@ class ImageForm(Form):
     preprocess: Preprocessing
     smallest: int
     fixed: bool = False
+    aux_sizes: tuple[int, int] | None = None
     first_weights: Callable[..., Array] = nn.init.he_2015
     norm: Mapping[str, Any] | None = None
 
@@ -151,7 +154,7 @@ class ImageNetwork(nn.Sequential):
         self.own_size = design.preprocess.size
         self.size = self.own_size if size is None else check.integer(name, "size", size, 1)
         self.form = replace(design, preprocess=design.preprocess.at(self.size, self.in_channels))
-        self._check_size("size", (self.size, self.size))
+        self._check_size("size", (self.size, self.size), OptionError)
         return design
 
     def maps(self, count: int, multiple_of: int = 1) -> int:
@@ -168,17 +171,20 @@ class ImageNetwork(nn.Sequential):
         x = check.images(self.name, input)
         if x.shape[1] != self.in_channels:
             raise ShapeError(f"{self.name}: images must have C = {self.in_channels} channels, got shape {x.shape}")
-        self._check_size("images", x.shape[2:])
+        self._check_size("images", x.shape[2:], ShapeError)
         return self._run(x)
 
     def take_heads(self, heads: Mapping[str, str], aux: bool) -> None:
         """Keep ``aux`` and, if it is True, at which stages which auxiliary heads speak: ``{stage: head}``."""
         self.aux = check.flag(self.name, "aux", aux)
         self.heads = dict(heads) if aux else {}
+        self._check_aux_size("size", (self.size, self.size), OptionError)
 
     def _run(self, x: Any) -> Any:
         """Pass images through the stages; in training, auxiliary heads add their logits in a tuple."""
-        said = []
+        said: list[Tensor] = []
+        if self.training:
+            self._check_aux_size("images in training", x.shape[2:], ShapeError)
         for name, stage in self.named_children():
             if name in self.heads.values():
                 continue
@@ -187,15 +193,23 @@ class ImageNetwork(nn.Sequential):
                 said.append(self[self.heads[name]](x))
         return (x, *said) if said else x
 
-    def _check_size(self, what: str, sides: tuple[int, ...]) -> None:
+    def _check_size(self, what: str, sides: tuple[int, ...], error: type[MiniCNNError]) -> None:
         text, form = " x ".join(map(str, sides)), self.form
         if self.include_top and form.fixed and set(sides) != {self.own_size}:
-            raise ShapeError(
+            raise error(
                 f"{self.name}: {what} must be {self.own_size} x {self.own_size}, for which the fully connected layers "
                 f"of form={form.name!r} are made (include_top=False has none), got {text}"
             )
         if min(sides) < form.smallest:
-            raise ShapeError(f"{self.name}: {what} must be at least {form.smallest} x {form.smallest}, got {text}")
+            raise error(f"{self.name}: {what} must be at least {form.smallest} x {form.smallest}, got {text}")
+
+    def _check_aux_size(self, what: str, sides: tuple[int, ...], error: type[MiniCNNError]) -> None:
+        sizes = self.form.aux_sizes
+        if self.heads and sizes is not None and not sizes[0] <= min(sides) <= max(sides) <= sizes[1]:
+            raise error(
+                f"{self.name}: {what} must be {sizes[0]} .. {sizes[1]} high and wide for the auxiliary heads of "
+                f"form={self.form.name!r} (aux=False has none), got {' x '.join(map(str, sides))}"
+            )
 
 
 # --------------------------------------------------------------------------------- the list of models

@@ -116,6 +116,7 @@ PAPER = GoogLeNetForm(
     recipe=recipe,
     loss=partial(cross_entropy, aux_weight=AUX_WEIGHT),
     smallest=31,
+    aux_sizes=(223, 270),
     first_weights=nn.init.glorot_2010,
     response_norm={"size": 5, "alpha": 1e-4, "beta": 0.75, "k": 1.0, "form": "mean"},
     big_window=5,
@@ -178,7 +179,7 @@ class GoogLeNet(ImageNetwork):
 
     Raises
     ------
-    OptionError, ShapeError
+    OptionError
         If an option is unknown or out of its range.
     """
 

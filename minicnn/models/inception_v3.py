@@ -112,6 +112,7 @@ TORCHVISION = InceptionForm(
     recipe=recipe,
     loss=partial(cross_entropy, aux_weight=AUX_WEIGHT),
     smallest=75,
+    aux_sizes=(299, 100_000),
     first_weights=partial(nn.init.trunc_normal, std=0.1),
     norm={"eps": 1e-3, "momentum": 0.1},
     dropout=0.5,
@@ -157,7 +158,7 @@ class InceptionV3(ImageNetwork):
 
     Raises
     ------
-    OptionError, ShapeError
+    OptionError
         If an option is unknown or out of its range.
     """
 

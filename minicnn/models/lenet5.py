@@ -364,6 +364,7 @@ class LeNet5(nn.Sequential):
         sees = design.preprocess
         if isinstance(sees, Preprocessing):
             sees = sees.at(sees.size, self.in_channels)
+        self.size = sees.size if isinstance(sees, Preprocessing) else SIZE
         self.form = replace(design, loss=design.criteria[self.criterion], preprocess=sees)
         super().__init__({row.stage: _layers(row, before, design) for row, before in self.rows()})
         rule = design.first_weights[self.first_weights]

@@ -148,7 +148,7 @@ class VGG(ImageNetwork):
 
     Raises
     ------
-    OptionError, ShapeError
+    OptionError
         If an option is unknown or out of its range.
     """
 

@@ -174,7 +174,7 @@ class Xception(ImageNetwork):
 
     Raises
     ------
-    OptionError, ShapeError
+    OptionError
         If an option is unknown or out of its range.
     """
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import data, models, random
+from minicnn import data, models, nn, random
 from minicnn.autograd import Array, no_grad
 from minicnn.data.loader import Transform
 from minicnn.errors import LoadError, OptionError, SaveError, import_extra, nearest
@@ -39,6 +39,7 @@ class DataSet:
     load: Callable[[str | None], tuple[data.ArrayDataset, data.ArrayDataset]]
     transform: Transform | None
     recipes: Mapping[str, Mapping[str, Any]]  # by form
+    classes: int = 10
 
 
 def _mnist(folder: str | None) -> tuple[data.ArrayDataset, data.ArrayDataset]:
@@ -81,11 +82,15 @@ def make_plan(
     lr: float | None = None,
     optimizer: str | None = None,
     seed: int = 0,
+    size: int | None = None,
+    width: float | None = None,
+    aux: bool | None = None,
 ) -> Plan:
     """Fill what is left open (None) from the recipe of the form and the data set.
 
     Another optimiser than the recipe's takes its own default options, a rate of 0.01 (SGD) or 0.001, and a cosine
-    schedule.
+    schedule. ``size`` and ``width`` are options of networks for photos: height and width of what they see, and the
+    share of their maps; ``aux=False`` trains without the auxiliary heads that a recipe has.
 
     Raises
     ------
@@ -99,8 +104,12 @@ def make_plan(
     """
     if dataset not in DATASETS:
         raise OptionError(f"--data must be one of {', '.join(DATASETS)}, got {dataset!r}{nearest(dataset, DATASETS)}")
-    network: Any = models.create(name, form=form)
+    options = {key: value for key, value in (("size", size), ("width", width), ("aux", aux)) if value is not None}
+    with nn.init.using(nn.init.zeros):
+        network: Any = models.create(name, form=form, **options)
     chosen = network.form
+    if network.num_classes != DATASETS[dataset].classes:
+        options["num_classes"] = DATASETS[dataset].classes
     recipe = {**chosen.recipe(), **DATASETS[dataset].recipes.get(chosen.name, {})}
     epochs = recipe["epochs"] if epochs is None else epochs
     rule, schedule = dict(recipe["optimizer"]), recipe.get("schedule")
@@ -115,7 +124,7 @@ def make_plan(
     if lr is not None:
         rule["lr"] = lr
     return Plan(
-        model={"name": name, "form": chosen.name, **recipe.get("model", {})},
+        model={"name": name, "form": chosen.name, **recipe.get("model", {}), **options},
         data=dataset,
         data_dir=None if data_dir is None else os.path.abspath(data_dir),  # a run may be resumed from elsewhere
         epochs=epochs,
@@ -186,7 +195,8 @@ def run_plan(
     optimizer = make_optimizer(plan.optimizer, model.parameters())
     schedule = make_schedule(plan.schedule)
     batches = data.Loader(training, plan.batch_size, shuffle=True, seed=plan.seed, transform=chosen.transform)
-    held_out = data.Loader(test, 500)
+    # So many images in a batch that a network for photos needs no more memory than in training.
+    held_out = data.Loader(test, max(1, min(500, 500 * 32**2 // getattr(model, "size", 32) ** 2)))
     title = f"{plan.model['name']} ({plan.model['form']}) on {plan.data}"
     started(f"Training {title} into {out}")
     try:
