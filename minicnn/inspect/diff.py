@@ -69,14 +69,11 @@ def diff(name: str, first: str, second: str, **options: Any) -> Differences:
     Examples
     --------
     >>> import minicnn
-    >>> print(minicnn.diff("alexnet", "paper", "ungrouped"))
-    alexnet
-                   paper        ungrouped
-    parameters     60,965,224   62,378,344
-    multiply-adds  724,406,816  1,135,256,096
-    Conv2d groups  2            1              conv2.conv, conv4.conv, conv5.conv
-    <BLANKLINE>
-    ...
+    >>> for row in minicnn.diff("alexnet", "paper", "ungrouped").rows:
+    ...     print(row.what, row.first, row.second, *row.layers)
+    parameters 60,965,224 62,378,344
+    multiply-adds 724,406,816 1,135,256,096
+    Conv2d groups 2 1 conv2.conv conv4.conv conv5.conv
     """
     with nn.init.using(nn.init.zeros):
         networks: list[Any] = [models.create(name, form=form, **options) for form in (first, second)]

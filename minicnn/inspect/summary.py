@@ -17,7 +17,7 @@ from minicnn.functional import check
 
 @dataclass(frozen=True)
 class Row:
-    """A module: its dotted name, the call that makes it, what comes out of it, and what it costs.
+    """A module: its dotted name, the call that makes it (none: a Sequential), what comes out, and what it costs.
 
     ``multiply_adds`` are products of an input with a weight, for one image; taking a maximum or a mean multiplies
     nothing.
@@ -45,12 +45,12 @@ class Summary:
         return iter(self.rows)
 
     def __str__(self) -> str:
-        shown = [row for row in self.rows if self.depth is None or 1 <= len(row.path.split(".")) <= self.depth]
+        shown = [row for row in self.rows if self.depth is None or len(row.path.split(".")) <= self.depth]
         cells = [("stage", "layer", "output", "parameters", "multiply-adds")]
         for row in shown:
             name = row.path or "all"
             output = " x ".join(map(str, row.output[1:]))
-            cells.append((name, row.call if row.path else "", output, f"{row.parameters:,}", f"{row.multiply_adds:,}"))
+            cells.append((name, row.call, output, f"{row.parameters:,}", f"{row.multiply_adds:,}"))
         widths = [max(len(row[column]) for row in cells) for column in range(5)]
         return "\n".join(
             "  ".join(
@@ -85,14 +85,15 @@ def summary(model: nn.Module, images: Any = None, *, depth: int | None = 1) -> S
     >>> from minicnn import models
     >>> from minicnn.inspect import summary
     >>> print(summary(models.create("lenet5")))
-    stage   layer         output       parameters  multiply-adds
-    C1      Sequential()  6 x 28 x 28         156        117,600
-    S2      MaxPool2d(2)  6 x 14 x 14           0              0
-    C3      Sequential()  16 x 10 x 10      2,416        240,000
-    S4      MaxPool2d(2)  16 x 5 x 5            0              0
-    C5      Sequential()  120 x 1 x 1      48,120         48,000
-    F6      Sequential()  84               10,164         10,080
-    output  Linear(84, 10)  10                850            840
+    stage   layer           output        parameters  multiply-adds
+    C1                      6 x 28 x 28          156        117,600
+    S2      MaxPool2d(2)    6 x 14 x 14            0              0
+    C3                      16 x 10 x 10       2,416        240,000
+    S4      MaxPool2d(2)    16 x 5 x 5             0              0
+    C5                      120 x 1 x 1       48,120         48,000
+    F6                      84                10,164         10,080
+    output  Linear(84, 10)  10                   850            840
+    all                     10                61,706        416,520
     """
     if images is None:
         size = getattr(model, "size", None)
@@ -110,7 +111,8 @@ def summary(model: nn.Module, images: Any = None, *, depth: int | None = 1) -> S
         below = sum(count for other, count in work.items() if not path or other.startswith(f"{path}."))
         total = own + (below if path else below - own)
         count = sum(parameter.size for parameter in module.parameters())
-        rows.append(Row(path, module.call(), tuple(first.shape), count, total))
+        call = "" if type(module) is nn.Sequential or not path else module.call()
+        rows.append(Row(path, call, tuple(first.shape), count, total))
 
     with ExitStack() as hooks, no_grad():
         for path, module in model.named_modules():

@@ -22,7 +22,7 @@ Four forms stand side by side, rows of ``FORMS``; each has a list of what **diff
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ import numpy as np
 
 from minicnn import nn
 from minicnn.data.preprocessing import Preprocessing
-from minicnn.models.architecture import CAFFE, TORCH, Architecture, ImageForm, ImageNetwork
+from minicnn.models.architecture import CAFFE, TORCH, Architecture, ImageForm, ImageNetwork, Stage
 
 # --------------------------------------------------------------------------------- the paper's table
 
@@ -172,8 +172,8 @@ class AlexNet(ImageNetwork):
     ----------
     form : str
         ``"paper"``, ``"ungrouped"``, ``"caffe"`` or ``"torchvision"``.
-    in_channels, num_classes, include_top, size, width
-        See ``minicnn.models.create``.
+    **options
+        Of ``ImageNetwork``.
 
     Raises
     ------
@@ -181,29 +181,19 @@ class AlexNet(ImageNetwork):
         If an option is unknown or out of its range.
     """
 
-    def __init__(
-        self,
-        form: str = "torchvision",
-        *,
-        in_channels: int = 3,
-        num_classes: int = 1000,
-        include_top: bool = True,
-        size: int | None = None,
-        width: float = 1.0,
-    ) -> None:
-        design = self.begin(
-            "alexnet", FORMS, form,
-            in_channels=in_channels, num_classes=num_classes, include_top=include_top, size=size, width=width,
-        )  # fmt: skip
-        self.end(lambda: {**self._features(design), **(self._top(design) if include_top else {})})
+    form: AlexNetForm
+
+    def __init__(self, form: str = "torchvision", **options: Any) -> None:
+        super().__init__("alexnet", FORMS, form, **options)
+        self.build(self._stages())
         for stage, module in self.named_children():
             for name, parameter in module.named_parameters():
                 if stage in BIASES_OF_ONE and name.endswith("bias"):
                     nn.init.fill(parameter, np.ones(parameter.shape))
 
-    def _features(self, form: AlexNetForm) -> dict[str, nn.Module]:
-        stages: dict[str, nn.Module] = {}
-        before, groups = self.in_channels, max(row.groups for row in form.table)
+    def _stages(self) -> Iterator[Stage]:
+        form, before = self.form, self.in_channels
+        groups = max(row.groups for row in form.table)
         for row in form.table:
             maps = self.maps(row.maps, groups)
             layers: dict[str, nn.Module] = {
@@ -216,22 +206,11 @@ class AlexNet(ImageNetwork):
                 layers["norm"] = nn.LocalResponseNorm(**form.response_norm)
             if row.pool:
                 layers["pool"] = nn.MaxPool2d(3, stride=2)
-            stages[row.stage] = nn.Sequential(layers)
+            yield row.stage, nn.Sequential(layers)
             before = maps
-        return stages
-
-    def _top(self, form: AlexNetForm) -> dict[str, nn.Module]:
-        before = self.maps(form.table[-1].maps, max(row.groups for row in form.table)) * LAST_MAP**2
-        stages: dict[str, nn.Module] = {}
-        for stage, count in FULL.items():
-            units = self.maps(count)
-            layers: dict[str, nn.Module] = {"linear": nn.Linear(before, units), "relu": nn.ReLU()}
-            drop = {"drop": nn.Dropout(0.5)}
-            stages[stage] = nn.Sequential(drop | layers if form.drops_input else layers | drop)
-            before = units
-        pool: dict[str, nn.Module] = {"pool": nn.AdaptiveAvgPool2d(LAST_MAP)} if form.adaptive else {}
-        flat = nn.Sequential(pool | {"flatten": nn.Flatten()})
-        return {"flatten": flat, **stages, "fc8": nn.Linear(before, self.num_classes)}
+        yield from self.full_head(
+            before, LAST_MAP, FULL, "fc8", adaptive=form.adaptive, dropout=0.5, drops_input=form.drops_input
+        )
 
 
 ARCHITECTURES = (Architecture("alexnet", AlexNet, FORMS, "torchvision"),)

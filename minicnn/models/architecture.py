@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -112,7 +112,7 @@ class ImageForm(Form):
     norm: Mapping[str, Any] | None = None
 
 
-Design = TypeVar("Design", bound=ImageForm)
+Stage = tuple[str, nn.Module]
 
 # Batch norm as the frameworks have it by default: Keras' 0.99 is the weight of the old values.
 TORCH_NORM = {"eps": 1e-5, "momentum": 0.1}
@@ -127,24 +127,47 @@ PLUS_MINUS_ONE = Preprocessing(size=224, resize=256, scale=1.0, mean=(0.5, 0.5, 
 class ImageNetwork(nn.Sequential):
     """Named stages one after the other: (N, C, H, W) -> logits (N, classes), or without the top the last maps.
 
-    An architecture is a subclass. Its ``__init__`` calls ``begin`` with the options, then ``end`` with the stages.
+    An architecture is a subclass, whose ``__init__`` ends with ``self.build(stages)``.
+
+    Parameters
+    ----------
+    name, forms, form
+        Of the architecture.
+    in_channels, num_classes : int
+        How many channels go in, and logits come out.
+    include_top : bool
+        False: the last maps come out, and images of other sizes are welcome.
+    size : int, optional
+        Height and width of the images that ``form.preprocess`` makes; by default the form's own.
+    width : float
+        The share of all maps, rounded down: MobileNet's alpha, for every network.
 
     Attributes
     ----------
     form : ImageForm
         With ``preprocess`` for this network's ``size`` and ``in_channels``.
-    in_channels, num_classes, include_top, size, width
-        As ``create`` was told; ``size`` is the form's own unless told otherwise.
+
+    Raises
+    ------
+    OptionError
+        If an option is unknown or out of its range.
     """
 
-    form: ImageForm
+    form: Any  # an ImageForm; a subclass has its own kind
     heads: Mapping[str, str] = {}
 
-    def begin(
-        self, name: str, forms: Mapping[str, Design], form: str, *,
-        in_channels: int, num_classes: int, include_top: bool, size: int | None, width: float,
-    ) -> Design:  # fmt: skip
-        """Check and keep the options that all networks have, and return the form."""
+    def __init__(
+        self,
+        name: str,
+        forms: Mapping[str, ImageForm],
+        form: str,
+        *,
+        in_channels: int = 3,
+        num_classes: int = 1000,
+        include_top: bool = True,
+        size: int | None = None,
+        width: float = 1.0,
+    ) -> None:
         self.name = name
         design = forms[check.choice(name, "form", form, tuple(forms))]
         self.in_channels = check.integer(name, "in_channels", in_channels, 1)
@@ -155,17 +178,50 @@ class ImageNetwork(nn.Sequential):
         self.size = self.own_size if size is None else check.integer(name, "size", size, 1)
         self.form = replace(design, preprocess=design.preprocess.at(self.size, self.in_channels))
         self._check_size("size", (self.size, self.size), OptionError)
-        return design
+
+    # ------------------------------------------------------------------------------- building it
+
+    def build(self, stages: Iterator[Stage]) -> None:
+        """Take the stages as they are made; their layers start with the form's first weights."""
+        with nn.init.using(self.form.first_weights):
+            for name, stage in stages:
+                self.add_module(name, stage)
 
     def maps(self, count: int, multiple_of: int = 1) -> int:
         """Return how many maps (or units) this network has where the table says ``count``: at least one."""
         return max(int(count * self.width) // multiple_of, 1) * multiple_of
 
-    def end(self, stages: Callable[[], Mapping[str, nn.Module]]) -> None:
-        """Make the stages; their layers start with the form's first weights."""
-        with nn.init.using(self.form.first_weights):
-            for stage, module in stages().items():
-                self.add_module(stage, module)
+    def mean_head(self, before: int, dropout: float = 0.0) -> Iterator[Stage]:
+        """Make the top of the later networks: the mean of each map, dropout, one fully connected layer."""
+        if self.include_top:
+            yield "pool", nn.Sequential({"mean": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()})
+            if dropout:
+                yield "drop", nn.Dropout(dropout)
+            yield "fc", nn.Linear(before, self.num_classes)
+
+    def full_head(
+        self, before: int, side: int, units: Mapping[str, int], last: str,
+        *, adaptive: bool, dropout: float, drops_input: bool = False,
+    ) -> Iterator[Stage]:  # fmt: skip
+        """Make the top of the early networks: fully connected layers over ``side`` x ``side`` maps, with dropout."""
+        if self.include_top:
+            pool: dict[str, nn.Module] = {"pool": nn.AdaptiveAvgPool2d(side)} if adaptive else {}
+            yield "flatten", nn.Sequential(pool | {"flatten": nn.Flatten()})
+            before *= side**2
+            for stage, count in units.items():
+                layers: dict[str, nn.Module] = {"linear": nn.Linear(before, self.maps(count)), "relu": nn.ReLU()}
+                drop: dict[str, nn.Module] = {"drop": nn.Dropout(dropout)} if dropout else {}
+                yield stage, nn.Sequential(drop | layers if drops_input else layers | drop)
+                before = self.maps(count)
+            yield last, nn.Linear(before, self.num_classes)
+
+    def take_heads(self, heads: Mapping[str, str], aux: bool) -> None:
+        """Keep ``aux`` and, if it is True, at which stages which auxiliary heads speak: ``{stage: head}``."""
+        self.aux = check.flag(self.name, "aux", aux)
+        self.heads = dict(heads) if aux else {}
+        self._check_aux_size("size", (self.size, self.size), OptionError)
+
+    # ------------------------------------------------------------------------------- running it
 
     def forward(self, input: Input) -> Any:
         x = check.images(self.name, input)
@@ -173,12 +229,6 @@ class ImageNetwork(nn.Sequential):
             raise ShapeError(f"{self.name}: images must have C = {self.in_channels} channels, got shape {x.shape}")
         self._check_size("images", x.shape[2:], ShapeError)
         return self._run(x)
-
-    def take_heads(self, heads: Mapping[str, str], aux: bool) -> None:
-        """Keep ``aux`` and, if it is True, at which stages which auxiliary heads speak: ``{stage: head}``."""
-        self.aux = check.flag(self.name, "aux", aux)
-        self.heads = dict(heads) if aux else {}
-        self._check_aux_size("size", (self.size, self.size), OptionError)
 
     def _run(self, x: Any) -> Any:
         """Pass images through the stages; in training, auxiliary heads add their logits in a tuple."""
@@ -236,5 +286,8 @@ class Architecture:
 
     @property
     def options(self) -> list[str]:
-        """Names of the options that ``build`` takes."""
-        return [p.name for p in inspect.signature(self.build).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        """Names of the options that ``build`` takes, those of all networks for photos included."""
+        own = list(inspect.signature(self.build).parameters.values())
+        if any(p.kind is p.VAR_KEYWORD for p in own):
+            own = [*inspect.signature(ImageNetwork).parameters.values(), *own]
+        return [p.name for p in own if p.kind is p.KEYWORD_ONLY]

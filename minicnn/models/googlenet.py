@@ -18,14 +18,22 @@ Three forms stand side by side, rows of ``FORMS``; each has a list of what **dif
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 from minicnn import nn
 from minicnn.data.preprocessing import Preprocessing
-from minicnn.models.architecture import CAFFE, PLUS_MINUS_ONE, Architecture, ImageForm, ImageNetwork, cross_entropy
+from minicnn.models.architecture import (
+    CAFFE,
+    PLUS_MINUS_ONE,
+    Architecture,
+    ImageForm,
+    ImageNetwork,
+    Stage,
+    cross_entropy,
+)
 
 # --------------------------------------------------------------------------------- the paper's table
 
@@ -174,8 +182,8 @@ class GoogLeNet(ImageNetwork):
         ``"paper"``, ``"caffe"`` or ``"torchvision"``.
     aux : bool
         Whether to have the auxiliary heads. In training the output is then a tuple: the logits, theirs, theirs.
-    in_channels, num_classes, include_top, size, width
-        See ``minicnn.models.create``.
+    **options
+        Of ``ImageNetwork``.
 
     Raises
     ------
@@ -183,25 +191,15 @@ class GoogLeNet(ImageNetwork):
         If an option is unknown or out of its range.
     """
 
-    def __init__(
-        self,
-        form: str = "torchvision",
-        *,
-        in_channels: int = 3,
-        num_classes: int = 1000,
-        include_top: bool = True,
-        size: int | None = None,
-        width: float = 1.0,
-        aux: bool = False,
-    ) -> None:
-        design = self.begin(
-            "googlenet", FORMS, form,
-            in_channels=in_channels, num_classes=num_classes, include_top=include_top, size=size, width=width,
-        )  # fmt: skip
-        self.take_heads(HEADS, aux)
-        self.end(lambda: dict(self._stages(design)))
+    form: GoogLeNetForm
 
-    def _stages(self, form: GoogLeNetForm) -> Any:
+    def __init__(self, form: str = "torchvision", *, aux: bool = False, **options: Any) -> None:
+        super().__init__("googlenet", FORMS, form, **options)
+        self.take_heads(HEADS, aux)
+        self.build(self._stages())
+
+    def _stages(self) -> Iterator[Stage]:
+        form = self.form
         conv = partial(nn.ConvNorm, norm=form.norm)
         norm = form.response_norm and partial(nn.LocalResponseNorm, **form.response_norm)
         yield "conv1", conv(self.in_channels, self.maps(64), 7, stride=2, padding=3)
@@ -231,10 +229,7 @@ class GoogLeNet(ImageNetwork):
             before = row.ones + row.threes + row.fives + row.project
             if row.stage in self.heads:
                 yield self.heads[row.stage], self._head(form, before, conv)
-        if self.include_top:
-            yield "pool5", nn.Sequential({"mean": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()})
-            yield "drop", nn.Dropout(form.dropout)
-            yield "fc", nn.Linear(before, self.num_classes)
+        yield from self.mean_head(before, form.dropout)
 
     def _head(self, form: GoogLeNetForm, before: int, conv: Any) -> nn.Module:
         return nn.Sequential(

@@ -15,6 +15,7 @@ the authors' later code, from which the two forms descend; table 1 differs from 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from minicnn.models.architecture import (
     Architecture,
     ImageForm,
     ImageNetwork,
+    Stage,
     cross_entropy,
 )
 
@@ -153,8 +155,8 @@ class InceptionV3(ImageNetwork):
         ``"torchvision"`` or ``"keras"``.
     aux : bool
         Whether to have the auxiliary head. In training the output is then a tuple: the logits, and its own.
-    in_channels, num_classes, include_top, size, width
-        See ``minicnn.models.create``.
+    **options
+        Of ``ImageNetwork``.
 
     Raises
     ------
@@ -162,25 +164,15 @@ class InceptionV3(ImageNetwork):
         If an option is unknown or out of its range.
     """
 
-    def __init__(
-        self,
-        form: str = "torchvision",
-        *,
-        in_channels: int = 3,
-        num_classes: int = 1000,
-        include_top: bool = True,
-        size: int | None = None,
-        width: float = 1.0,
-        aux: bool = False,
-    ) -> None:
-        design = self.begin(
-            "inception_v3", FORMS, form,
-            in_channels=in_channels, num_classes=num_classes, include_top=include_top, size=size, width=width,
-        )  # fmt: skip
-        self.take_heads(HEADS, aux)
-        self.end(lambda: dict(self._stages(design)))
+    form: InceptionForm
 
-    def _stages(self, form: InceptionForm) -> Any:
+    def __init__(self, form: str = "torchvision", *, aux: bool = False, **options: Any) -> None:
+        super().__init__("inception_v3", FORMS, form, **options)
+        self.take_heads(HEADS, aux)
+        self.build(self._stages())
+
+    def _stages(self) -> Iterator[Stage]:
+        form = self.form
         conv, maps = partial(nn.ConvNorm, norm=form.norm), self.maps
         yield "conv_1a", conv(self.in_channels, maps(32), 3, stride=2)
         yield "conv_2a", conv(maps(32), maps(32), 3)
@@ -195,11 +187,7 @@ class InceptionV3(ImageNetwork):
             yield stage, module
             if stage in self.heads:
                 yield self.heads[stage], self._head(before, conv)
-        if self.include_top:
-            yield "pool", nn.Sequential({"mean": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()})
-            if form.dropout:
-                yield "drop", nn.Dropout(form.dropout)
-            yield "fc", nn.Linear(before, self.num_classes)
+        yield from self.mean_head(before, form.dropout)
 
     def _head(self, before: int, conv: Any) -> nn.Module:
         return nn.Sequential(

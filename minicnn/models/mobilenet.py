@@ -27,6 +27,7 @@ from minicnn.models.architecture import (
     Architecture,
     ImageForm,
     ImageNetwork,
+    Stage,
 )
 
 # --------------------------------------------------------------------------------- table 1
@@ -132,8 +133,8 @@ class MobileNet(ImageNetwork):
     width : float
         What the paper calls alpha: all maps are multiplied by it and rounded down. Weights are published for 0.25,
         0.5, 0.75 and 1.
-    in_channels, num_classes, include_top, size
-        See ``minicnn.models.create``; ``size`` is the paper's resolution, 224, 192, 160, 128 or any other.
+    **options
+        Of ``ImageNetwork``.
 
     Raises
     ------
@@ -141,23 +142,14 @@ class MobileNet(ImageNetwork):
         If an option is unknown or out of its range.
     """
 
-    def __init__(
-        self,
-        form: str = "keras",
-        *,
-        in_channels: int = 3,
-        num_classes: int = 1000,
-        include_top: bool = True,
-        size: int | None = None,
-        width: float = 1.0,
-    ) -> None:
-        design = self.begin(
-            "mobilenet", FORMS, form,
-            in_channels=in_channels, num_classes=num_classes, include_top=include_top, size=size, width=width,
-        )  # fmt: skip
-        self.end(lambda: dict(self._stages(design)))
+    form: MobileNetForm
 
-    def _stages(self, form: MobileNetForm) -> Iterator[tuple[str, nn.Module]]:
+    def __init__(self, form: str = "keras", **options: Any) -> None:
+        super().__init__("mobilenet", FORMS, form, **options)
+        self.build(self._stages())
+
+    def _stages(self) -> Iterator[Stage]:
+        form = self.form
         options: dict[str, Any] = {"norm": form.norm, "activation": form.activation}
         before, stride = self.maps(FIRST[0]), FIRST[1]
         yield "conv1", nn.ConvNorm(self.in_channels, before, 3, stride=stride, padding=form.first_padding, **options)
@@ -176,11 +168,7 @@ class MobileNet(ImageNetwork):
                 ),
             )
             before = maps
-        if self.include_top:
-            yield "pool", nn.Sequential({"mean": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()})
-            if form.dropout:
-                yield "drop", nn.Dropout(form.dropout)
-            yield "fc", nn.Linear(before, self.num_classes)
+        yield from self.mean_head(before, form.dropout)
 
 
 ARCHITECTURES = (Architecture("mobilenet", MobileNet, FORMS, "keras"),)

@@ -43,6 +43,7 @@ from minicnn.models.architecture import (
     Architecture,
     ImageForm,
     ImageNetwork,
+    Stage,
 )
 
 # --------------------------------------------------------------------------------- the paper's tables
@@ -304,8 +305,8 @@ class ResNet(ImageNetwork):
     shortcut : {"A", "B", "C"}, optional
         Around blocks that change the size: zeros for missing maps (A), a 1x1 convolution (B); or such a convolution
         around every block (C).
-    in_channels, num_classes, include_top, size, width
-        See ``minicnn.models.create``.
+    **options
+        Of ``ImageNetwork``.
 
     Raises
     ------
@@ -313,30 +314,27 @@ class ResNet(ImageNetwork):
         If an option is unknown or out of its range.
     """
 
+    form: ResNetForm
+
     def __init__(
         self,
         layers: int,
         form: str = "torchvision",
         *,
-        in_channels: int = 3,
-        num_classes: int | None = None,
-        include_top: bool = True,
-        size: int | None = None,
-        width: float = 1.0,
         shortcut: str | None = None,
+        **options: Any,
     ) -> None:
         self.for_cifar = layers in CIFAR
-        classes = (10 if self.for_cifar else 1000) if num_classes is None else num_classes
-        design = self.begin(
-            f"resnet{layers}", forms_of(layers), form,
-            in_channels=in_channels, num_classes=classes, include_top=include_top, size=size, width=width,
-        )  # fmt: skip
+        if self.for_cifar:
+            options = {"num_classes": 10, **options}
+        super().__init__(f"resnet{layers}", forms_of(layers), form, **options)
         if self.for_cifar and form == "paper":
             self.form = replace(self.form, recipe=partial(cifar_recipe, layers))
-        self.shortcut = check.choice(self.name, "shortcut", shortcut or design.shortcut, ("A", "B", "C"))
-        self.end(lambda: dict(self._stages(layers, design)))
+        self.shortcut = check.choice(self.name, "shortcut", shortcut or self.form.shortcut, ("A", "B", "C"))
+        self.build(self._stages(layers))
 
-    def _stages(self, layers: int, form: ResNetForm) -> Iterator[tuple[str, nn.Module]]:
+    def _stages(self, layers: int) -> Iterator[Stage]:
+        form = self.form
         kind, counts = CIFAR[layers] if self.for_cifar else IMAGENET[layers]
         table = CIFAR_MAPS if self.for_cifar else MAPS
         maps = {stage: self.maps(count) for stage, count in table.items()}
@@ -367,9 +365,7 @@ class ResNet(ImageNetwork):
             yield stage, nn.Sequential(modules)
         if form.preactivated and form.norm:
             yield "norm", nn.BatchNorm2d(before, **form.norm, activation="relu")
-        if self.include_top:
-            yield "pool", nn.Sequential({"mean": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()})
-            yield "fc", nn.Linear(before, self.num_classes)
+        yield from self.mean_head(before)
 
 
 def forms_of(layers: int) -> Mapping[str, ResNetForm]:

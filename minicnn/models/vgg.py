@@ -16,6 +16,7 @@ convolution.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 from minicnn import nn
 from minicnn.data.preprocessing import Preprocessing
 from minicnn.errors import OptionError, nearest
-from minicnn.models.architecture import CAFFE, TORCH, TORCH_NORM, Architecture, ImageForm, ImageNetwork
+from minicnn.models.architecture import CAFFE, TORCH, TORCH_NORM, Architecture, ImageForm, ImageNetwork, Stage
 
 # --------------------------------------------------------------------------------- the paper's table
 
@@ -143,8 +144,8 @@ class VGG(ImageNetwork):
         ``"paper"``, ``"caffe"``, ``"keras"`` or ``"torchvision"``.
     configuration : str, optional
         A column of table 1 with that depth.
-    in_channels, num_classes, include_top, size, width
-        See ``minicnn.models.create``.
+    **options
+        Of ``ImageNetwork``.
 
     Raises
     ------
@@ -152,24 +153,19 @@ class VGG(ImageNetwork):
         If an option is unknown or out of its range.
     """
 
+    form: VGGForm
+
     def __init__(
         self,
         depth: int,
         with_norm: bool,
         form: str = "torchvision",
         *,
-        in_channels: int = 3,
-        num_classes: int = 1000,
-        include_top: bool = True,
-        size: int | None = None,
-        width: float = 1.0,
         configuration: str | None = None,
+        **options: Any,
     ) -> None:
         name = f"vgg{depth}_bn" if with_norm else f"vgg{depth}"
-        design = self.begin(
-            name, FORMS_WITH_NORM if with_norm else FORMS, form,
-            in_channels=in_channels, num_classes=num_classes, include_top=include_top, size=size, width=width,
-        )  # fmt: skip
+        super().__init__(name, FORMS_WITH_NORM if with_norm else FORMS, form, **options)
         known = OF_DEPTH[depth]
         self.configuration = known[0] if configuration is None else configuration
         if self.configuration not in known:
@@ -177,11 +173,10 @@ class VGG(ImageNetwork):
                 f"{name}: configuration must be one of {', '.join(map(repr, known))}, got {configuration!r}"
                 f"{nearest(configuration, known)}"
             )
-        self.end(lambda: {**self._features(design), **(self._top(design) if include_top else {})})
+        self.build(self._stages())
 
-    def _features(self, form: VGGForm) -> dict[str, nn.Module]:
-        stages: dict[str, nn.Module] = {}
-        before = self.in_channels
+    def _stages(self) -> Iterator[Stage]:
+        form, before = self.form, self.in_channels
         for number, column in enumerate(CONFIGURATIONS[self.configuration].split("|"), 1):
             block: dict[str, nn.Module] = {}
             for place, cell in enumerate(column.split(), 1):
@@ -195,21 +190,8 @@ class VGG(ImageNetwork):
                 )
                 before = maps
             block["pool"] = nn.MaxPool2d(2)
-            stages[f"block{number}"] = nn.Sequential(block)
-        self.out_channels = before
-        return stages
-
-    def _top(self, form: VGGForm) -> dict[str, nn.Module]:
-        before = self.out_channels * LAST_MAP**2
-        pool: dict[str, nn.Module] = {"pool": nn.AdaptiveAvgPool2d(LAST_MAP)} if form.adaptive else {}
-        stages: dict[str, nn.Module] = {"flatten": nn.Sequential(pool | {"flatten": nn.Flatten()})}
-        for stage, count in FULL.items():
-            units = self.maps(count)
-            layers: dict[str, nn.Module] = {"linear": nn.Linear(before, units), "relu": nn.ReLU()}
-            drop: dict[str, nn.Module] = {"drop": nn.Dropout(form.dropout)} if form.dropout else {}
-            stages[stage] = nn.Sequential(layers | drop)
-            before = units
-        return {**stages, "fc3": nn.Linear(before, self.num_classes)}
+            yield f"block{number}", nn.Sequential(block)
+        yield from self.full_head(before, LAST_MAP, FULL, "fc3", adaptive=form.adaptive, dropout=form.dropout)
 
 
 ARCHITECTURES = tuple(

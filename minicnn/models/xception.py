@@ -28,6 +28,7 @@ from minicnn.models.architecture import (
     Architecture,
     ImageForm,
     ImageNetwork,
+    Stage,
 )
 
 # --------------------------------------------------------------------------------- figure 5
@@ -169,8 +170,8 @@ class Xception(ImageNetwork):
     ----------
     form : str
         ``"paper"``, ``"keras"`` or ``"timm"``.
-    in_channels, num_classes, include_top, size, width
-        See ``minicnn.models.create``.
+    **options
+        Of ``ImageNetwork``.
 
     Raises
     ------
@@ -178,23 +179,14 @@ class Xception(ImageNetwork):
         If an option is unknown or out of its range.
     """
 
-    def __init__(
-        self,
-        form: str = "keras",
-        *,
-        in_channels: int = 3,
-        num_classes: int = 1000,
-        include_top: bool = True,
-        size: int | None = None,
-        width: float = 1.0,
-    ) -> None:
-        design = self.begin(
-            "xception", FORMS, form,
-            in_channels=in_channels, num_classes=num_classes, include_top=include_top, size=size, width=width,
-        )  # fmt: skip
-        self.end(lambda: dict(self._stages(design)))
+    form: XceptionForm
 
-    def _stages(self, form: XceptionForm) -> Iterator[tuple[str, nn.Module]]:
+    def __init__(self, form: str = "keras", **options: Any) -> None:
+        super().__init__("xception", FORMS, form, **options)
+        self.build(self._stages())
+
+    def _stages(self) -> Iterator[Stage]:
+        form = self.form
         before = self.in_channels
         for stage, count, stride in STEM:
             maps = self.maps(count)
@@ -204,11 +196,7 @@ class Xception(ImageNetwork):
             row = row._replace(maps=tuple(map(self.maps, row.maps)))
             yield row.stage, Block(row, before, form)
             before = row.maps[-1]
-        if self.include_top:
-            yield "pool", nn.Sequential({"mean": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()})
-            if form.dropout:
-                yield "drop", nn.Dropout(form.dropout)
-            yield "fc", nn.Linear(before, self.num_classes)
+        yield from self.mean_head(before, form.dropout)
 
 
 ARCHITECTURES = (Architecture("xception", Xception, FORMS, "keras"),)
