@@ -63,8 +63,10 @@ def _of_timm(name: str) -> Callable[[], Any]:
 def _of_keras(name: str, **options: Any) -> Callable[[], Any]:
     def make() -> Keras:
         import keras
+        from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE
 
         keras.config.set_floatx("float64")
+        BIT64_TO_BIT32_DTYPE["float64"] = "float64"  # it would do many sums in float32 all the same
         keras.backend.clear_session()  # automatic names count from the start again
         return Keras(getattr(keras.applications, name)(weights=None, classifier_activation=None, **options))
 
@@ -84,8 +86,7 @@ def leaves(model: Any) -> tuple[list[Any], list[Any]]:
 class Torch:
     """A network of PyTorch's; its layers and ours are matched by their order."""
 
-    trains = True  # gradients with the batch's own statistics
-    tolerance = 1e-6  # of gradients
+    trains, images = True, 2  # for gradients: with the batch's own statistics
 
     def __init__(self, net: Any) -> None:
         import torch
@@ -134,8 +135,7 @@ class Torch:
 class Keras:
     """A network of Keras' on PyTorch; its layers are matched by their names, automatic ones by their numbers."""
 
-    trains = False  # its way of training keeps no gradients
-    tolerance = 1e-4  # its batch norm rounds to float32 on the way
+    trains, images = False, 1  # its way of training keeps no gradients
 
     def __init__(self, net: Any) -> None:
         import torch
