@@ -1,17 +1,21 @@
 """Our networks beside the code that published weights come from: the same weights, the same numbers."""
 
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torch", reason="parity needs the original code: see tests/parity/originals.py")
 
 import minicnn
 from parity.originals import CASES
 from parity.seeded import seeded_images, seeded_model
 
-pytestmark = [pytest.mark.parity, pytest.mark.slow]
+MISSING = [package for package in ("torch", "torchvision", "timm", "keras") if find_spec(package) is None]
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (CONTRIBUTING.md, add a network)"),
+]
 
 
 @contextmanager
