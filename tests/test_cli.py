@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from minicnn import cli, data, models
+from minicnn.errors import OptionError
 from minicnn.train import job, load_checkpoint
 
 MINICNN = [sys.executable, "-W", "error", "-m", "minicnn.cli"]
@@ -174,6 +175,16 @@ def test_every_family_trains_on_the_digits_and_reads_one(name, size, tmp_path, m
     probabilities = job.Reader(tmp_path / "run").read(tmp_path / "digit.png")
     assert probabilities.shape == (10,)
     assert probabilities.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_batch_that_no_memory_holds_is_refused(tmp_path, monkeypatch):
+    plan = job.make_plan("resnet18", batch_size=256, width=1 / 8)
+    pages = {"SC_PHYS_PAGES": 2**18, "SC_PAGE_SIZE": 2**10}
+    monkeypatch.setattr(os, "sysconf", pages.get)
+    text = r"a batch of 256 images of 224 x 224 needs about \d+ GiB .* machine has 0: choose --batch-size \d+ or less"
+    with pytest.raises(OptionError, match=text):
+        job.run_plan(plan, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_info(tmp_path):
