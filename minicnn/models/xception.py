@@ -59,7 +59,10 @@ TABLE = (
 
 
 def recipe() -> dict[str, Any]:
-    """Return section 4.3's training on ImageNet. It also averages the weights over time (Polyak), which we do not."""
+    """Return section 4.3's training on ImageNet; its length and its batch are not printed.
+
+    The author also averages the weights over time (Polyak), which is left out here.
+    """
     return {
         "epochs": 120,
         "batch_size": 32,
