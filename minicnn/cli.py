@@ -191,6 +191,7 @@ def _resumed(arguments: argparse.Namespace) -> tuple[Plan, Path]:
         "--data-dir": (arguments.data_dir and os.path.abspath(arguments.data_dir), plan.data_dir),
         "--size": (arguments.size, plan.model.get("size")),
         "--width": (arguments.width, plan.model.get("width")),
+        "--no-aux": (arguments.no_aux or None, plan.model.get("aux") is False),
         "MODEL": (arguments.model, plan.model["name"]),
     }
     for name, (given, planned) in asked.items():

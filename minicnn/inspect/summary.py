@@ -106,10 +106,8 @@ def summary(model: nn.Module, images: Any = None, *, depth: int | None = 1) -> S
 
     def note(path: str, module: nn.Module, inputs: Any, output: Any) -> None:
         first = output[0] if isinstance(output, tuple) else output
-        own = _multiply_adds(module, inputs[0].shape, first.shape)
-        work[path] = work.get(path, 0) + own
-        below = sum(count for other, count in work.items() if not path or other.startswith(f"{path}."))
-        total = own + (below if path else below - own)
+        work[path] = work.get(path, 0) + _multiply_adds(module, inputs[0].shape, first.shape)
+        total = sum(n for other, n in work.items() if f"{other}.".startswith(f"{path}.") or not path)  # and all below
         count = sum(parameter.size for parameter in module.parameters())
         call = "" if type(module) is nn.Sequential or not path else module.call()
         rows.append(Row(path, call, tuple(first.shape), count, total))
