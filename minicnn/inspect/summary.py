@@ -116,10 +116,8 @@ def summary(model: nn.Module, images: Any = None, *, depth: int | None = 1) -> S
         for path, module in model.named_modules():
             hook = lambda module, inputs, output, path=path: note(path, module, inputs, output)  # noqa: E731
             hooks.enter_context(module.register_forward_hook(hook))
-        was_training = model.training
-        model.eval()
+        hooks.enter_context(model.inference())
         model(images)
-        model.train(was_training)
     return Summary(tuple(rows), depth)
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
@@ -171,6 +172,28 @@ class Module:
     def eval(self) -> Self:
         """Switch dropout and batch normalisation to inference."""
         return self.train(False)
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Be in inference within this block; afterwards each module is in the mode that it had.
+
+        Examples
+        --------
+        >>> from minicnn import nn
+        >>> net = nn.Sequential(nn.Dropout(), nn.BatchNorm2d(3).eval())
+        >>> with net.inference():
+        ...     [module.training for module in net]
+        [False, False]
+        >>> [module.training for module in net]
+        [True, False]
+        """
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
 
     def zero_grad(self) -> None:
         """Forget all gradients (``backward()`` adds to what is there)."""

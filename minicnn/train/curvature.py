@@ -90,7 +90,7 @@ def diagonal_curvature(model: Module, inputs: Array, labels: Array, loss: Loss) 
 def _run(model: Module, inputs: Array) -> list[tuple[Module, Array]]:
     """Each layer with its input, in the order of computing, in evaluation mode."""
     steps: list[tuple[Module, Array]] = []
-    was_training, flowing = model.training, inputs
+    flowing = inputs
 
     def watch(layer: Module, given: tuple[Tensor | Array, ...], output: Tensor) -> None:
         nonlocal flowing
@@ -104,8 +104,7 @@ def _run(model: Module, inputs: Array) -> list[tuple[Module, Array]]:
         for layer in model.modules():
             if not list(layer.children()):
                 stack.enter_context(layer.register_forward_hook(watch))
-        stack.callback(model.train, was_training)
-        model.eval()
+        stack.enter_context(model.inference())
         model(inputs)
     return steps
 

@@ -206,17 +206,13 @@ def evaluate(model: Module, data: Loader, loss: Loss | None = None) -> Evaluatio
     (array([0, 1, 2]), 0.667)
     """
     task = _Task(model, loss)
-    was_training, losses = model.training, 0.0
+    losses = 0.0
     answers: list[tuple[Array, Array]] = [(np.empty(0, np.int64), np.empty(0, np.int64))]
-    model.eval()
-    try:
-        with no_grad():
-            for images, labels in data.batches(0):
-                outputs = model(task.preprocess(images))
-                losses += float(task.loss(outputs, labels)) * len(labels)
-                answers.append((labels, task.predict(outputs)))
-    finally:
-        model.train(was_training)
+    with model.inference(), no_grad():
+        for images, labels in data.batches(0):
+            outputs = model(task.preprocess(images))
+            losses += float(task.loss(outputs, labels)) * len(labels)
+            answers.append((labels, task.predict(outputs)))
     labels, predicted = (np.concatenate(column) for column in zip(*answers, strict=True))
     return {
         "loss": losses / len(labels) if len(labels) else float("nan"),
