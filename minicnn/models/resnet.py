@@ -330,7 +330,9 @@ class ResNet(ImageNetwork):
         super().__init__(f"resnet{layers}", forms_of(layers), form, **options)
         if self.for_cifar and form == "paper":
             self.form = replace(self.form, recipe=partial(cifar_recipe, layers))
-        self.shortcut = check.choice(self.name, "shortcut", shortcut or self.form.shortcut, ("A", "B", "C"))
+        self.shortcut = check.choice(
+            self.name, "shortcut", self.form.shortcut if shortcut is None else shortcut, ("A", "B", "C")
+        )
         self.build(self._stages(layers))
 
     def _stages(self, layers: int) -> Iterator[Stage]:
