@@ -12,7 +12,8 @@ import pytest
 import safetensors.numpy
 
 from minicnn.errors import LoadError, SaveError, VersionError
-from minicnn.train.checkpoint import Checkpoint, write_atomically
+from minicnn.files import write_atomically
+from minicnn.train.checkpoint import Checkpoint
 from minicnn.train.run_folder import CORRUPT, CURRENT, PREVIOUS, RunFolder, load_checkpoint
 
 

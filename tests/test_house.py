@@ -12,7 +12,20 @@ import minicnn.functional as F
 from cases import all_cases
 
 ROOT = Path(__file__).resolve().parent.parent
-ALL = ("errors", "autograd", "kernels", "functional", "random", "nn", "models", "weights", "data", "train", "transfer")
+ALL = (
+    "errors",
+    "files",
+    "autograd",
+    "kernels",
+    "functional",
+    "random",
+    "nn",
+    "models",
+    "weights",
+    "data",
+    "train",
+    "transfer",
+)
 ALL = (*ALL, "testing", "inspect")
 
 # Room -> what its files may import beside the standard library and their own room. `minicnn` is left out of names.
@@ -21,13 +34,16 @@ ROOMS = {
     "kernels/reference": ("numpy", "kernels.geometry"),
     "kernels": ("numpy", "numba", "llvmlite"),
     "errors": (),
+    "files": ("errors",),
     "arrays": ("numpy", "errors"),
     "autograd": ("numpy", "arrays", "errors"),
     "random": ("numpy", "errors"),
     "functional": ("numpy", "autograd", "kernels", "errors", "random"),
     "nn": ("numpy", "functional", "autograd", "errors", "random"),
     "models": ("numpy", "nn", "functional", "autograd", "errors", "random", "data.preprocessing"),
-    "weights": ("numpy", "errors"),
+    "models/pretrained": ("numpy", "nn", "autograd", "errors", "files", "weights", "models"),
+    "models/__init__": ("models", "nn", "errors", "data.classes"),
+    "weights": ("numpy", "errors", "files"),
     "data": ("numpy", "scipy", "errors"),
     "train": ("numpy", "scipy", *ALL),
     "transfer": ("numpy", "scipy", *ALL),
@@ -41,7 +57,7 @@ EXTRAS = {"PIL", "sklearn", "tqdm", "matplotlib", "safetensors", "h5py", "pooch"
 # Files of kernels/ that are not an op, so that they have no textbook twin.
 NOT_OPS = {"__init__", "jit", "geometry", "simd", "gemm", "patches", "lines", "winograd", "vector_math"}
 # Files of models/ that are not an architecture, so that those may import them.
-NOT_MODELS = {"__init__", "architecture"}
+NOT_MODELS = {"__init__", "architecture", "pretrained"}
 LONGEST = 550  # lines: what is read in one sitting
 
 

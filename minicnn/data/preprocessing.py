@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +28,9 @@ class Preprocessing:
     resize : int, optional
         What the shorter side becomes first; then the middle is cut out. None: the whole image is stretched to
         ``size``, whatever its shape.
+    corner : {"down", "nearest"}
+        Where the middle starts if as many pixels cannot stand on both sides: half a pixel lower, as Keras' CenterCrop
+        and Caffe have it, or rounded to the even one, as torchvision does.
     interpolation : {"nearest", "bilinear", "bicubic"}
         How Pillow resizes; the last two take the mean over all pixels that fall together.
     order : {"RGB", "BGR"}
@@ -49,6 +53,7 @@ class Preprocessing:
 
     size: int
     resize: int | None = None
+    corner: str = "down"
     interpolation: str = "bilinear"
     order: str = "RGB"
     scale: float = 255.0
@@ -104,7 +109,9 @@ class Preprocessing:
         else:
             short = min(width, height)
             new = (self.resize * width // short, self.resize * height // short)
-            corner = tuple(round((side - self.size) / 2) for side in new)  # type: ignore[assignment]
+            whole = round if self.corner == "nearest" else math.floor
+            left, top = (whole((side - self.size) / 2) for side in new)
+            corner = (left, top)
         if new != image.size:
             image = image.resize(new, pillow.Resampling[self.interpolation.upper()])
         return np.asarray(image.crop((*corner, corner[0] + self.size, corner[1] + self.size)))

@@ -12,8 +12,11 @@
 from __future__ import annotations
 
 import builtins
+from contextlib import nullcontext
 from typing import Any
 
+from minicnn import nn
+from minicnn.data.classes import class_names
 from minicnn.errors import OptionError, nearest
 from minicnn.models import alexnet as alexnet
 from minicnn.models import googlenet as googlenet
@@ -36,8 +39,10 @@ def list() -> builtins.list[str]:
     return sorted(ARCHITECTURES)
 
 
-def create(name: str, *, form: str | None = None, **options: Any) -> Module:
-    """Build a network; after the same ``minicnn.manual_seed`` it always starts from the same weights.
+def create(name: str, *, form: str | None = None, weights: Any = None, strict: bool = True, **options: Any) -> Module:
+    """Build a network, with the weights of a file or with new ones.
+
+    After the same ``minicnn.manual_seed`` it always starts from the same new weights.
 
     Parameters
     ----------
@@ -45,7 +50,13 @@ def create(name: str, *, form: str | None = None, **options: Any) -> Module:
         One of ``list()``.
     form : str, optional
         Which form of the architecture, ``"paper"`` for instance; each model's file says what differs, and
-        ``minicnn.diff`` lists it. The default is the form that published weights need.
+        ``minicnn.diff`` lists it. The default is the form that published weights need, with ``weights`` that which
+        the file is of.
+    weights : path, optional
+        A file of weights, whoever wrote it; see ``minicnn.weights.open``. Options that you leave open are then those
+        that it needs: ``width``, ``num_classes``, ``include_top``, ...
+    strict : bool
+        Whether every array of the file must fit; ``load`` in ``minicnn.models.pretrained`` says more.
     **options
         As the model's class takes them. Those for photos have
 
@@ -66,12 +77,17 @@ def create(name: str, *, form: str | None = None, **options: Any) -> Module:
     Module
         With ``.config``, a dict that JSON can hold and from which ``create(**config)`` builds the same network,
         and ``.form``, whose ``preprocess``, ``loss``, ``predict``, ``probabilities`` and ``recipe`` belong to it.
+        ``.classes`` are the names of its classes, as far as they are known.
 
     Raises
     ------
     OptionError
         If the name, the form, an option or its value is not known, the message gives the nearest that is; if the size
         is too small for the network, the smallest.
+    LoadError
+        If the file of weights is damaged, or is of another network.
+    StateError
+        If it does not fit; the message lists every name that does not.
 
     Examples
     --------
@@ -81,13 +97,32 @@ def create(name: str, *, form: str | None = None, **options: Any) -> Module:
     60000
     """
     architecture = ARCHITECTURES[_known("create: name", name, ARCHITECTURES)]
-    wanted = architecture.default if form is None else form
-    _known(f"create: form of {name}", wanted, architecture.forms)
+    if form is not None:
+        _known(f"create: form of {name}", form, architecture.forms)
     for option in options:
         _known(f"create: option of {name}", option, architecture.options)
-    model: Any = architecture.build(wanted, **options)
+    if weights is not None:
+        return _with_weights(name, form, weights, strict, options)
+    model: Any = architecture.build(architecture.default if form is None else form, **options)
     model.name = name
-    model.config = {"name": name, "form": wanted, **{option: getattr(model, option) for option in architecture.options}}
+    model.config = {
+        "name": name, "form": model.form.name, **{option: getattr(model, option) for option in architecture.options}
+    }  # fmt: skip
+    model.classes = class_names(model.form.classes, model.num_classes)
+    built: Module = model
+    return built
+
+
+def _with_weights(name: str, form: str | None, weights: Any, strict: bool, options: dict[str, Any]) -> Module:
+    from minicnn.models import pretrained
+
+    source = pretrained.opened(weights)
+    found = pretrained.recognise(name, source, form)
+    # What is loaded need not be drawn first; what is left as it starts must be.
+    with nn.init.using(nn.init.zeros) if strict else nullcontext():
+        model: Any = create(name, form=found.form, **{**found.options, **options})
+    pretrained.load(model, source, strict=strict)
+    model.classes = pretrained.classes(source, model)
     built: Module = model
     return built
 

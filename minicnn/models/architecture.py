@@ -67,6 +67,8 @@ class Form:
         outputs -> array (N,) of class indices.
     probabilities : function
         outputs -> array (N, classes) whose rows sum to 1.
+    classes : str
+        Which data set's classes it tells apart; see ``data.classes``.
     differs : list of (what, source)
         How it differs from the paper, and where one can read that.
     """
@@ -78,6 +80,7 @@ class Form:
     loss: Callable[[Any, Any], Tensor] = cross_entropy
     predict: Callable[[Any], Array] = likeliest
     probabilities: Callable[[Any], Array] = softmax
+    classes: str = "digits"
     differs: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
@@ -109,6 +112,7 @@ class ImageForm(Form):
     fixed: bool = False
     aux_sizes: tuple[int, int] | None = None
     first_weights: Callable[..., Array] = nn.init.he_2015
+    classes: str = "imagenet"
     norm: Mapping[str, Any] | None = None
 
 
@@ -120,7 +124,9 @@ KERAS_NORM = {"eps": 1e-3, "momentum": 0.01, "unbiased": False}
 
 # What ImageNet's photos undergo. Caffe's means are those of the training set, for pixels 0 .. 255.
 CAFFE = Preprocessing(size=224, resize=256, order="BGR", mean=(103.939, 116.779, 123.68))
-TORCH = Preprocessing(size=224, resize=256, scale=1.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+TORCH = Preprocessing(
+    size=224, resize=256, corner="nearest", scale=1.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+)
 PLUS_MINUS_ONE = Preprocessing(size=224, resize=256, scale=1.0, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 

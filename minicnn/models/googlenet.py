@@ -148,7 +148,7 @@ TORCHVISION = GoogLeNetForm(
     name="torchvision",
     summary="as in torchvision's weights, with batch norm: 6,624,904 parameters",
     # Its transform_input undoes ImageNet's mean and deviation and maps pixels to -1 .. 1, as TensorFlow did.
-    preprocess=PLUS_MINUS_ONE,
+    preprocess=replace(PLUS_MINUS_ONE, corner="nearest"),
     recipe=recipe,
     loss=partial(cross_entropy, aux_weight=AUX_WEIGHT),
     smallest=15,

@@ -113,7 +113,7 @@ TORCHVISION = InceptionForm(
     name="torchvision",
     summary="the authors' weights as torchvision has them: 23,834,568 parameters",
     # Its transform_input undoes ImageNet's mean and deviation and maps pixels to -1 .. 1, as TensorFlow did.
-    preprocess=replace(PLUS_MINUS_ONE, size=299, resize=342),
+    preprocess=replace(PLUS_MINUS_ONE, size=299, resize=342, corner="nearest"),
     recipe=recipe,
     loss=partial(cross_entropy, aux_weight=AUX_WEIGHT),
     smallest=75,
@@ -133,6 +133,7 @@ KERAS = replace(
     TORCHVISION,
     name="keras",
     summary="as in Keras' weights: 23,817,352 trainable parameters",
+    preprocess=replace(TORCHVISION.preprocess, corner="down"),
     first_weights=nn.init.glorot_2010,
     norm={**KERAS_NORM, "scale": False},
     dropout=0.0,

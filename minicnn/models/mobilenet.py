@@ -107,7 +107,7 @@ TIMM = replace(
     PAPER,
     name="timm",
     summary="as in timm's mobilenetv1_100",
-    preprocess=replace(PLUS_MINUS_ONE, interpolation="bicubic"),
+    preprocess=replace(PLUS_MINUS_ONE, corner="nearest", interpolation="bicubic"),
     norm=TORCH_NORM,
     activation="relu6",
     first_padding=1,

@@ -184,6 +184,7 @@ CIFAR_PAPER = replace(
     PAPER,
     summary="as published in 2015, for images of 32 x 32 and ten classes",
     preprocess=Preprocessing(size=32, mean=(125.3, 123.0, 113.9)),
+    classes="cifar10",
     shortcut="A",
     differs=PAPER.differs[:2],
 )

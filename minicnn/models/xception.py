@@ -108,7 +108,7 @@ TIMM = replace(
     KERAS,
     name="timm",
     summary="as in timm's legacy_xception: Keras' weights in a code that differs",
-    preprocess=replace(PLUS_MINUS_ONE, size=299, resize=333, interpolation="bicubic"),
+    preprocess=replace(PLUS_MINUS_ONE, size=299, resize=333, corner="nearest", interpolation="bicubic"),
     norm=TORCH_NORM,
     pool_padding=1,
     differs=(

@@ -9,7 +9,6 @@ from minicnn.train.adam import AdamW as AdamW
 from minicnn.train.callback import Callback as Callback
 from minicnn.train.callback import Run as Run
 from minicnn.train.checkpoint import Checkpoint as Checkpoint
-from minicnn.train.checkpoint import write_atomically as write_atomically
 from minicnn.train.fit import Evaluation as Evaluation
 from minicnn.train.fit import evaluate as evaluate
 from minicnn.train.fit import fit as fit

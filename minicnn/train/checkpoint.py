@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from minicnn.autograd import Array
-from minicnn.errors import LoadError, SaveError, VersionError, import_extra
+from minicnn.errors import LoadError, VersionError, import_extra
+from minicnn.files import write_atomically
 
 VERSION = 1
 
@@ -98,47 +97,3 @@ def _digest(facts: str, tensors: Mapping[str, Array]) -> str:
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def write_atomically(path: str | Path, content: bytes, *, keep: Path | None = None) -> None:
-    """Write a file so that at every moment, power cuts included, there is the old one or the new one.
-
-    The bytes go to a temporary file in the same folder and are on the disk before it takes the name.
-
-    Parameters
-    ----------
-    path : str or Path
-    content : bytes
-    keep : Path, optional
-        What a file that stands at ``path`` is renamed to.
-
-    Raises
-    ------
-    SaveError
-        If it cannot be written; the file at ``path`` is then what it was.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if keep is not None and path.exists():
-            os.replace(path, keep)
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise SaveError(f"{path}: cannot be written: {error.strerror}; what was saved before is untouched") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put a rename on the disk; Windows has no way, and needs none."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from minicnn.train.checkpoint import write_atomically
+from minicnn.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from minicnn import data, models, nn, random
 from minicnn.autograd import Array, no_grad
 from minicnn.data.loader import Transform
 from minicnn.errors import LoadError, OptionError, SaveError, import_extra, nearest
+from minicnn.files import write_atomically
 from minicnn.inspect.pictures import draw_confusion, draw_curves
 from minicnn.inspect.summary import summary
 from minicnn.train.callback import Callback, Run
-from minicnn.train.checkpoint import write_atomically
 from minicnn.train.fit import Evaluation, evaluate, fit
 from minicnn.train.history import History
 from minicnn.train.metrics import confusion_matrix
@@ -106,7 +106,8 @@ def make_plan(
     """
     if dataset not in DATASETS:
         raise OptionError(f"--data must be one of {', '.join(DATASETS)}, got {dataset!r}{nearest(dataset, DATASETS)}")
-    options = {key: value for key, value in (("size", size), ("width", width), ("aux", aux)) if value is not None}
+    given: dict[str, Any] = {"size": size, "width": width, "aux": aux}
+    options = {key: value for key, value in given.items() if value is not None}
     with nn.init.using(nn.init.zeros):
         network: Any = models.create(name, form=form, **options)
     chosen = network.form

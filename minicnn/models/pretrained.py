@@ -1,0 +1,431 @@
+"""Bring files of weights and networks together: of which network a file is, and where each of its arrays belongs.
+
+``create(name, weights=path)`` does it all; here are its steps. ``recognise`` finds out the form and the options that a
+file needs, ``gather`` finds each array of a network in a file, ``load`` copies them into it; ``convert`` writes them
+under our own names, with all that belongs to them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minicnn import models, nn, weights
+from minicnn.autograd import Array, Tensor
+from minicnn.errors import LoadError, StateError
+from minicnn.files import replacing
+from minicnn.nn.module import LoadReport
+from minicnn.weights import layouts, names, safetensors_file
+from minicnn.weights.names import Place
+from minicnn.weights.source import Source
+
+VERSION = "1"
+NUMBERED = ("keras", "caffe")  # formats that number the arrays of a layer
+SHORTCUTS = ("A", "B", "C")
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a file of weights is of.
+
+    Attributes
+    ----------
+    form : str
+    options : dict
+        Of ``create``, as far as they differ from what it takes by default.
+    how : list of str
+        How each was found out.
+    """
+
+    form: str
+    options: dict[str, Any]
+    how: list[str]
+
+
+# ----------------------------------------------------------------------------------------- what a file is of
+
+
+def recognise(name: str, source: Source, form: str | None = None) -> Recognised:
+    """Find out which form of a network a file has the weights of, and what options that network needs.
+
+    Parameters
+    ----------
+    name : str
+        Of the network, as in ``create``.
+    source : Source
+    form : str, optional
+        If it is known.
+
+    Returns
+    -------
+    Recognised
+        The form from the names in the file; the width, the classes and the channels from the shapes of the first and
+        the last array; whether there is a top, are auxiliary heads, which shortcut, from what is there.
+
+    Raises
+    ------
+    LoadError
+        If these are the weights of another network, or of none that is known.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from minicnn import models, weights
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/my.npz", **models.create("lenet5", num_classes=26).state_dict())
+    ...     found = recognise("lenet5", weights.open(f"{folder}/my.npz"))
+    >>> found.form, found.options
+    ('modern', {'num_classes': 26})
+    """
+    architecture = models.ARCHITECTURES[name]
+    said = source.metadata.get("model")
+    if said is not None and "minicnn" in source.metadata:
+        if said != name:
+            raise LoadError(source.path, f"holds the weights of {said!r}, not of {name!r}")
+        own = source.metadata.get("form", "")
+        if form not in (None, own) or own not in architecture.forms:
+            raise LoadError(source.path, f"holds the weights of {said!r} in the form {own!r}, not {form!r}")
+        return Recognised(own, _metadata(source, "options", dict), ["the file says so: minicnn wrote it"])
+    found = [
+        fit
+        for candidate in architecture.forms
+        if form in (None, candidate)
+        for fit in _fits(name, candidate, source, {})
+    ]
+    # The default stands first among those that fit equally well: then names cannot tell forms apart.
+    found.sort(key=lambda fit: (-fit.share, fit.form != architecture.default))
+    if not found or found[0].share < 0.5:
+        guess = " or ".join(dict.fromkeys(other for other, _ in names.whose(source)))
+        few = ", ".join(list(source)[:3])
+        wanted = f"{name!r} in the form {form!r}" if form else repr(name)
+        raise LoadError(
+            source.path,
+            f"holds no weights of {wanted} that can be told by their names ({few}, ...)"
+            + (f"; they look like those of {guess}" if guess else ""),
+        )
+    best = found[0]
+    if "shortcut" in architecture.options and not best.whole:
+        better = [fit for kind in SHORTCUTS for fit in _fits(name, best.form, source, {"shortcut": kind}) if fit.whole]
+        best = better[0] if better else best
+    return Recognised(best.form, *best.options())
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """How a file fits to a form whose options are the default ones."""
+
+    form: str
+    model: Any
+    own: Mapping[str, Tensor]
+    found: Mapping[str, Place]
+    source: Source
+    given: Mapping[str, Any]
+
+    @property
+    def share(self) -> float:
+        return sum(place.name in self.source for place in self.found.values()) / len(self.own)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing or left over, heads aside."""
+        used = {place.name for place in self.found.values()}
+        there = all(p.name in self.source for ours, p in self.found.items() if not self._is_head(ours))
+        return there and all(name in used or name.endswith(names.IGNORED) for name in self.source)
+
+    def _is_head(self, ours: str) -> bool:
+        return ours.partition(".")[0] in {*getattr(self.model, "heads", {}).values(), _last(self.model)}
+
+    def shape(self, ours: str) -> tuple[int, ...] | None:
+        """Return the shape that an array has in the file, in our order."""
+        place = self.found.get(ours)
+        if place is None or place.name not in self.source:
+            return None
+        shape = self.source[place.name].shape
+        if self.source.format == "keras" and len(shape) == 4:
+            return (shape[3], shape[2], *shape[:2])
+        return shape
+
+    def options(self) -> tuple[dict[str, Any], list[str]]:
+        """Read the options off the shapes."""
+        options, how = dict(self.given), []
+        there = sum(place.name in self.source for place in self.found.values())
+        how.append(f"form {self.form}: {there} of the {len(self.source)} arrays have the names that it has")
+        how += [f"shortcut {kind}: only with it are all names known" for kind in self.given.values()]
+        first, last = next(iter(self.own)), f"{_last(self.model)}.bias"
+        shape = self.shape(first)
+        if shape is not None and len(shape) == 4:
+            count, channels = self.own[first].shape[0], getattr(self.model, "in_channels", shape[1])
+            if shape[0] != count and hasattr(self.model, "width"):
+                options["width"] = shape[0] / count
+                how.append(f"width {options['width']:g}: the first layer has {shape[0]} maps instead of {count}")
+            if shape[1] != channels:
+                options["in_channels"] = shape[1]
+                how.append(f"in_channels {shape[1]}: so many go into the first layer")
+        head = self.shape(last)
+        if head is None and hasattr(self.model, "include_top"):
+            options["include_top"] = False
+            how.append("no top: the last layer is not in the file")
+        elif head is not None and head[-1] != self.model.num_classes:
+            options["num_classes"] = head[-1]
+            how.append(f"num_classes {head[-1]}: the last layer has so many outputs")
+        if getattr(self.model, "heads", None) and all(self.shape(ours) for ours in self.own if ours.startswith("aux")):
+            options["aux"] = True
+            how.append("auxiliary heads: they are in the file")
+        return options, how
+
+
+def _fits(name: str, form: str, source: Source, given: dict[str, Any]) -> list[_Fit]:
+    """Compare a file with every table of names that a form has, and with our own names."""
+    options = models.ARCHITECTURES[name].options
+    with nn.init.using(nn.init.zeros):
+        model: Any = models.create(name, form=form, **given, **({"aux": True} if "aux" in options else {}))
+    own = tensors(model)
+    return [_Fit(form, model, own, found, source, given) for found in _places(model, own, source)]
+
+
+def _places(model: Any, own: Mapping[str, Tensor], source: Source) -> list[dict[str, Place]]:
+    """Say where our arrays would be, by every table that there is for the form, and by our own names."""
+    numbered = source.format in NUMBERED
+    tables = names.TABLES.get((model.name, model.form.name), ())
+    return [{ours: Place(ours, "") for ours in own}, *(names.places(t, own, numbered=numbered) for t in tables)]
+
+
+def tensors(model: Any) -> dict[str, Tensor]:
+    """Return a model's parameters and buffers by name, without the copies that ``state_dict`` makes."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _last(model: Any) -> str:
+    """Return the name of the stage that gives the logits."""
+    *_, (name, _) = model.named_children()
+    return str(name)
+
+
+def _metadata(source: Source, key: str, kind: type) -> Any:
+    try:
+        value = json.loads(source.metadata.get(key, "null"))
+    except ValueError:
+        value = None
+    if not isinstance(value, kind):
+        raise LoadError(source.path, f"its metadata say nothing sound about {key}")
+    return value
+
+
+# ----------------------------------------------------------------------------------------- each array to its place
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The arrays of a network as a file has them.
+
+    Attributes
+    ----------
+    arrays : dict of our name to array
+        In our order, maybe read-only views of the file.
+    report : LoadReport
+        What does not fit; names are those of the file.
+    notes : list of str
+        What was left aside, and what is strange: a NaN.
+    """
+
+    arrays: dict[str, Array]
+    report: LoadReport
+    notes: list[str]
+
+
+def gather(model: Any, source: Source, *, strict: bool = True) -> Gathered:
+    """Find each array of a network in a file, and read it.
+
+    Parameters
+    ----------
+    model : Module
+        Of ``create``.
+    source : Source
+    strict : bool
+        Whether an array that is missing, left over, or of another shape is an error.
+
+    Raises
+    ------
+    StateError
+        If ``strict`` and the file does not fit; the message lists every name that does not.
+    LoadError
+        If the file is damaged.
+    """
+    own = tensors(model)
+    found = max(_places(model, own, source), key=lambda places: sum(p.name in source for p in places.values()))
+    theirs = {place.name: ours for ours, place in found.items()}
+    notes = list(source.notes)
+    skipped = [name for name in source if name not in theirs and _is_left_out(model, name, own)]
+    if skipped:
+        parts = ", ".join(dict.fromkeys(name.replace("/", ".").partition(".")[0] for name in skipped))
+        notes.append(f"{len(skipped)} arrays of parts that this network is without were left: {parts}")
+    given: dict[str, Any] = {}
+    for name, entry in source.items():
+        if name in theirs and entry.dtype.kind == "f":
+            ours = theirs[name]
+            fits = layouts.fits(entry.shape, own[ours].shape, source.format, found[ours].layout)
+            given[name] = np.broadcast_to(own[ours].array.dtype.type(0), own[ours].shape if fits else entry.shape)
+        elif name not in skipped and not name.endswith(names.IGNORED):
+            given[name] = np.broadcast_to(np.zeros((), entry.dtype), entry.shape)
+    missing = {ours: Place(ours, "") for ours in own if ours not in found}
+    report = LoadReport.of({place.name: own[ours] for ours, place in (found | missing).items()}, given)
+    if strict and not report.ok:
+        raise StateError(
+            f"{source.path}: nothing was loaded into {model.name} ({model.form.name}); by the names in the file, "
+            f"{report}\n(strict=False loads what fits; include_top=False leaves the last layers out)"
+        )
+    arrays = {}
+    for name in report.loaded:
+        ours = theirs[name]
+        array = layouts.ours(source[name].read(), own[ours].shape, source.format, found[ours].layout)
+        strange = 0 if array is None else array.size - int(np.isfinite(array).sum())
+        if array is None:
+            raise LoadError(source.path, f"{name}: is not as it was when the file was opened")
+        if strange:
+            notes.append(f"{name} has {strange:,} numbers that are NaN or infinite")
+        arrays[ours] = array
+    return Gathered(arrays, report, notes)
+
+
+def _is_left_out(model: Any, theirs: str, own: Mapping[str, Tensor]) -> bool:
+    """Tell whether an array belongs to the top or a head that this network was made without."""
+    if getattr(model, "include_top", True) and getattr(model, "aux", True):
+        return False
+    tables = names.TABLES.get((model.name, model.form.name), ())
+    stage = theirs.partition(".")[0]
+    known = {name for name, _ in model.named_children()}
+    ours = stage not in known and (stage.startswith(("fc", "aux")))
+    return ours or any(names.left_out(table, theirs, own) for table in tables)
+
+
+def load(model: Any, source: str | Path | Source, *, strict: bool = True) -> LoadReport:
+    """Copy the weights of a file into a network.
+
+    Parameters
+    ----------
+    model : Module
+        Of ``create``.
+    source : path or Source
+    strict : bool
+        True: if one array does not fit, nothing at all is loaded. False: load those that fit; a warning says what
+        was left.
+
+    Returns
+    -------
+    LoadReport
+        What was loaded and what not; names are those of the file.
+
+    Raises
+    ------
+    StateError
+        If ``strict`` and the file does not fit; the message lists every name that does not.
+    LoadError
+        If the file is damaged.
+
+    Warns
+    -----
+    UserWarning
+        If weights are NaN or infinite, or something was left with ``strict=False``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from minicnn import models
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/my.npz", **models.create("lenet5").state_dict())
+    ...     report = load(models.create("lenet5"), f"{folder}/my.npz")
+    >>> len(report.loaded), report.ok
+    (10, True)
+    """
+    file = opened(source)
+    gathered = gather(model, file, strict=strict)
+    own = tensors(model)
+    for name, array in gathered.arrays.items():
+        nn.init.fill(own[name], array)
+    strange = [note for note in gathered.notes if note.endswith("infinite")]
+    if not gathered.report.ok:
+        strange.append(f"not everything was loaded: {gathered.report}")
+    for note in strange:
+        warnings.warn(f"{file.path}: {note}", stacklevel=2)
+    return gathered.report
+
+
+def opened(source: str | Path | Source) -> Source:
+    """Open a file, if it is not open yet."""
+    return source if isinstance(source, Source) else weights.open(source)
+
+
+def classes(source: Source, model: Any) -> tuple[str, ...]:
+    """Return the names of a network's classes: those that its file tells, or those of its form."""
+    if "classes" not in source.metadata:
+        return tuple(model.classes)
+    said = tuple(map(str, _metadata(source, "classes", list)))
+    return said if len(said) == model.num_classes else ()
+
+
+# ----------------------------------------------------------------------------------------- our own files
+
+
+def convert(
+    source: str | Path, name: str, out: str | Path, *, form: str | None = None, strict: bool = True
+) -> tuple[Recognised, list[str]]:
+    """Write the weights of a file as safetensors under our names, with all that one must know to use them.
+
+    The metadata tell the model, its form and options, the preprocessing, the names of the classes, the file that they
+    come from and its SHA-256. Arrays go from file to file; only what must be turned round passes through memory.
+
+    Parameters
+    ----------
+    source : path
+    name : str
+        Of the network, as in ``create``.
+    out : path
+    form : str, optional
+        If it is not to be found out.
+    strict : bool
+        As in ``load``.
+
+    Returns
+    -------
+    (Recognised, list of str)
+        What it was found to be and how, and what was left aside.
+
+    Raises
+    ------
+    LoadError, StateError, SaveError
+    """
+    file = weights.open(source)
+    known = recognise(name, file, form)
+    with nn.init.using(nn.init.zeros):
+        model: Any = models.create(name, form=known.form, **known.options)
+    gathered = gather(model, file, strict=strict)
+    own = tensors(model)
+    arrays = {ours: np.ascontiguousarray(a, own[ours].dtype) for ours, a in gathered.arrays.items()}
+    facts = {
+        "minicnn": VERSION,
+        "model": name,
+        "form": known.form,
+        "options": json.dumps(known.options),
+        "source": Path(source).name,
+        "sha256": _sha256(source),
+    }
+    if hasattr(model.form.preprocess, "mean"):
+        facts["preprocessing"] = json.dumps(asdict(model.form.preprocess))
+    if model.classes:
+        facts["classes"] = json.dumps(model.classes)
+    with replacing(out) as temporary:
+        safetensors_file.write(temporary, arrays, facts)
+    return known, gathered.notes
+
+
+def _sha256(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        digest: str = hashlib.file_digest(file, "sha256").hexdigest()
+        return digest
