@@ -407,7 +407,7 @@ def convert(
         model: Any = models.create(name, form=known.form, **known.options)
     gathered = gather(model, file, strict=strict)
     own = tensors(model)
-    arrays = {ours: np.ascontiguousarray(a, own[ours].dtype) for ours, a in gathered.arrays.items()}
+    arrays = {ours: np.asarray(a, own[ours].dtype, order="C") for ours, a in gathered.arrays.items()}
     facts = {
         "minicnn": VERSION,
         "model": name,

@@ -242,4 +242,4 @@ def _array(file: File, path: str, dataset: Any) -> Array:
         numbers: Array = dataset[()]
     except Exception as error:  # a checksum or a filter that fails, a chunk that is not there
         raise file.error(f"a truncated or damaged HDF5 file: {str(error)[:200]}", path) from None
-    return np.ascontiguousarray(numbers, numbers.dtype.newbyteorder("="))
+    return np.asarray(numbers, numbers.dtype.newbyteorder("="), order="C")

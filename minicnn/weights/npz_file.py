@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import math
 import warnings
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from minicnn.weights.source import Array, Entry, File, Source, check_size
+from minicnn.weights.source import Array, Entry, File, Shape, Source, check_size
 from minicnn.weights.zip_archive import Archive
 
 NUMBERS = "fiub"  # kinds of dtype that are read: floats, integers, bool
+MOST_HEADER = 1 << 16  # bytes
 
 
 def read(file: File, archive: Archive) -> Source:
@@ -30,30 +33,26 @@ def read(file: File, archive: Archive) -> Source:
             notes.append(f"{member} is no array and was left aside")
             continue
         name = member.removesuffix(".npy")
-        data = archive.read(member) if archive.stored(member) else memoryview(bytes(archive.read(member)))
-        shape, fortran, dtype, start = _header(file, member, data)
-        size = math.prod(shape) * dtype.itemsize
-        if len(shape) > 8 or min(shape, default=0) < 0 or size != len(data) - start:
-            raise file.error(f"{member}: shape {shape} of {dtype} needs {size:,} bytes, it has {len(data) - start:,}")
+        shape, fortran, dtype, start = _header(file, member, archive.start_of(member, MOST_HEADER))
+        size, stored = math.prod(shape) * dtype.itemsize, archive.members[member].file_size - start
+        if len(shape) > 8 or min(shape, default=0) < 0 or size != stored:
+            raise file.error(f"{member}: shape {shape} of {dtype} needs {size:,} bytes, it has {stored:,}")
         check_size(file, name, size, total)
         total += size
-
-        def read_array(
-            data: memoryview = data[start:], shape: tuple[int, ...] = shape, fortran: bool = fortran,
-            dtype: np.dtype = dtype,
-        ) -> Array:  # fmt: skip
-            flat = np.frombuffer(data, dtype)
-            array = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
-            native = np.ascontiguousarray(array, dtype.newbyteorder("="))
-            return native.reshape(shape) if native.flags.aligned else native.copy()
-
-        entries[name] = Entry(shape, dtype.newbyteorder("="), read_array)
+        native = dtype.newbyteorder("=")
+        entries[name] = Entry(shape, native, partial(_array, archive, member, start, shape, dtype, fortran))
     return Source(file.path, "npz", entries, notes=notes)
 
 
-def _header(file: File, member: str, data: memoryview) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+def _array(archive: Archive, member: str, start: int, shape: Shape, dtype: np.dtype[Any], fortran: bool) -> Array:
+    flat: Array = np.frombuffer(archive.read(member)[start:], dtype)
+    array = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+    return np.require(array, dtype.newbyteorder("="), ["C", "A"]).reshape(shape)
+
+
+def _header(file: File, member: str, data: memoryview) -> tuple[Shape, bool, np.dtype[Any], int]:
     """Read what stands before the numbers; NumPy does it, and evaluates nothing but literals."""
-    stream = io.BytesIO(bytes(data[: 1 << 16]))
+    stream = io.BytesIO(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -62,7 +61,7 @@ def _header(file: File, member: str, data: memoryview) -> tuple[tuple[int, ...],
             if version not in reader:
                 raise ValueError(f"version {version} is unknown")
             shape, fortran, dtype = reader[version](stream)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, OverflowError, EOFError) as error:
+    except Exception as error:  # of Python's parser too: SyntaxError, TokenError, RecursionError, MemoryError, ...
         raise file.error(f"{member} has no header of a NumPy array: {str(error)[:200]}") from None
     if dtype.kind not in NUMBERS or dtype.names is not None or dtype.subdtype is not None:
         raise file.error(f"{member} holds {dtype}, and only numbers are read")

@@ -200,4 +200,4 @@ def _array(at: TensorAt, numbers: Array) -> Array:
     if not math.prod(at.shape):
         return np.zeros(at.shape, numbers.dtype)
     view = np.lib.stride_tricks.as_strided(numbers[at.offset :], at.shape, steps, writeable=False)
-    return np.ascontiguousarray(view)
+    return np.asarray(view, order="C")

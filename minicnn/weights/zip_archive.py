@@ -39,7 +39,7 @@ class Archive:
         self._sound: set[str] = set()
         try:
             infos = zipfile.ZipFile(_Stream(file.data)).infolist()
-        except (zipfile.BadZipFile, ValueError, struct.error, OverflowError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, struct.error, OverflowError, NotImplementedError) as error:
             raise file.error(f"a truncated or damaged zip file of {len(file.data):,} bytes: {error}") from None
         self._starts = {info.filename: self._start(info) for info in infos}
         self.members = {info.filename: info for info in infos}
@@ -73,6 +73,8 @@ class Archive:
 
     def _check_sizes(self, infos: list[zipfile.ZipInfo]) -> None:
         end = 0
+        if infos and min(info.header_offset for info in infos) > 0:
+            raise self.file.error("a zip file with something else before its first member")
         for info in sorted(infos, key=lambda info: info.header_offset):
             if info.header_offset < end:
                 raise self.file.error(f"a zip file whose members overlap, at {info.filename!r}")
@@ -89,21 +91,21 @@ class Archive:
         if total > min(MOST_BYTES, MOST_RATIO * len(self.file.data) + SLACK):
             raise self.file.error(f"a zip bomb: {len(self.file.data):,} bytes would become {total:,}")
 
-    def stored(self, name: str) -> bool:
-        """Tell whether a member is not packed, so that it can be seen through the memory map."""
-        return self.members[name].compress_type == zipfile.ZIP_STORED
+    def start_of(self, name: str, most: int) -> memoryview:
+        """Return at most so many bytes of a member from its start; its checksum is not looked at."""
+        start, info = self._starts[name], self.members[name]
+        data = self.file.data[start : start + info.compress_size]
+        if info.compress_type == zipfile.ZIP_STORED:
+            return data[:most]
+        try:
+            return memoryview(zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, most))
+        except zlib.error as error:
+            raise self.file.error(f"zip member {name!r} is damaged: {error}") from None
 
     def read(self, name: str) -> memoryview:
         """Return a member's bytes, unpacked if they are packed, once its checksum is found to be right."""
         info = self.members[name]
-        start = self._starts[name]
-        data = self.file.data[start : start + info.compress_size]
-        if not self.stored(name):
-            unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-            try:
-                data = memoryview(unpacker.decompress(data, info.file_size + 1))
-            except zlib.error as error:
-                raise self.file.error(f"zip member {name!r} is damaged: {error}") from None
+        data = self.start_of(name, info.file_size + 1)
         if len(data) != info.file_size:
             raise self.file.error(f"zip member {name!r} is damaged: {info.file_size:,} bytes expected")
         if name not in self._sound and zlib.crc32(data) != info.CRC:
@@ -132,7 +134,7 @@ class _Stream(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: len(self.data)}[whence]
         if base + offset < 0:
-            raise ValueError("a place before the start of the file")
+            raise OSError("a place before the start of the file")
         self.at = base + offset
         return self.at
 
