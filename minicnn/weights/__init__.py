@@ -94,7 +94,7 @@ def _stranger(start: bytes) -> str:
     for magic, what in STRANGERS:
         if start.startswith(magic):
             return what
-    if start[:1] == b"\x80" and 2 <= start[1] <= 5:
+    if start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return "a plain pickle, which can run code when it is opened"
     if start[257:262] == b"ustar":
         return "a tar file, as torch 0.1 wrote: load it in a later PyTorch, in a sandbox, and save it again"

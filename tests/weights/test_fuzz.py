@@ -120,7 +120,11 @@ def fuzz(data: bytes, count: int, folder, seed: int) -> tuple[int, float]:
     for _ in range(count):
         wrong = changed(data, rng)
         began = time.perf_counter()
-        refused += read_all(path, wrong)
+        try:
+            refused += read_all(path, wrong)
+        except Exception as error:
+            error.add_note(f"The file: {wrong!r}")
+            raise
         slowest = max(slowest, time.perf_counter() - began)
     return refused, slowest
 

@@ -668,6 +668,7 @@ def test_a_protocol_buffer_that_is_wrong(refused, data, saying):
 OTHERS = {
     "empty": (b"", "file is empty"),
     "one byte": (b"\x00", "no known kind"),
+    "the first byte of a pickle": (b"\x80", "no known kind"),
     "random bytes": (np.random.default_rng(0).bytes(10_000), "no known kind"),
     "zeros": (bytes(10_000), "no known kind"),
     "text": (b"hello, world\n" * 100, "is text"),
