@@ -1,4 +1,4 @@
-"""The command `minicnn`: train a network, let it read a picture, look at networks, and tell what machine this is."""
+"""The command `minicnn`: train networks, let them look at pictures, bring their weights along, and look into them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from minicnn import models
-from minicnn.errors import MiniCNNError, OptionError
+from minicnn.errors import MiniCNNError, OptionError, nearest
 from minicnn.kernels import jit, simd
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ examples:
   minicnn models                                all networks and their forms
   minicnn summary resnet50                      its stages, their sizes and costs
   minicnn diff googlenet paper torchvision      how two forms of a network differ, and where that is written
+  minicnn weights list                          published weights: accuracies, licences, addresses
+  minicnn convert their.pth --model resnet50 -o resnet50.safetensors
+  minicnn predict resnet50.safetensors cat.jpg  what is in this photo?
+  minicnn audit resnet50 their.pth              is the file what it should be?
   minicnn info                                  versions, CPU, threads, where compiled kernels are kept
 """
 
@@ -82,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_predict(commands)
     _add_models(commands)
+    _add_weights(commands)
     info = commands.add_parser("info", help="print versions, CPU features, threads and the cache folder")
     info.set_defaults(run=_info)
     return parser
@@ -215,32 +220,181 @@ def _next_free(parent: Path, name: str) -> Path:
 def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     predict = commands.add_parser(
         "predict",
-        help="say which class a picture shows",
-        description="Let a trained network read pictures of single digits: photos, scans or drawings, dark on light or "
-        "light on dark. Prints a line for each: the file, the class, how sure the network is.",
+        help="say what a picture shows",
+        description="Let a trained network look at pictures. Prints a line for each: the file, the likeliest classes, "
+        "how sure the network is. A RUN reads single digits, dark on light or light on dark; a MODEL with published "
+        "weights knows the thousand classes of ImageNet.",
     )
-    predict.add_argument("folder", metavar="RUN", help="folder that `minicnn train` has written")
-    predict.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, BMP, GIF, WEBP, TIFF or PPM files")
     predict.add_argument(
-        "--top", type=_count, default=1, metavar="K", help="print the K likeliest classes (default: 1)"
+        "network",
+        metavar="RUN|MODEL|FILE",
+        help="a folder that `minicnn train` has written, a network with --weights (or from the catalogue), or a file "
+        "that `minicnn convert` has written",
+    )
+    predict.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, BMP, GIF, WEBP, TIFF or PPM files")
+    predict.add_argument("--weights", metavar="FILE", help="file of weights for MODEL, whoever wrote it")
+    predict.add_argument("--form", help="which form of MODEL, if the file does not tell")
+    predict.add_argument(
+        "--top", type=_count, metavar="K", help="print the K likeliest classes (default: 1 of digits, 5 of photos)"
+    )
+    predict.add_argument(
+        "--as-stored", action="store_true", help="do not turn photos as their camera says (EXIF orientation)"
     )
     predict.set_defaults(run=_predict)
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from minicnn.train.job import Reader
-
-    reader, failed = Reader(arguments.folder), False
+    names, read, top = _reader(arguments)
+    failed = False
     for image in arguments.images:
         try:
-            probabilities = reader.read(image)
+            probabilities = read(image)
         except MiniCNNError as error:
             print(f"minicnn: {error}", file=sys.stderr)
             failed = True
             continue
-        best = probabilities.argsort()[::-1][: arguments.top]
-        print(f"{image}  " + "  ".join(f"{c}  {100 * probabilities[c]:.1f} %" for c in best), flush=True)
+        best = probabilities.argsort()[::-1][: arguments.top or top]
+        shown = [f"{names[c] if names else c}  {100 * probabilities[c]:.1f} %" for c in best]
+        print(f"{image}  " + "  ".join(shown), flush=True)
     return int(failed)
+
+
+def _reader(arguments: argparse.Namespace) -> tuple[Sequence[str], Callable[[str], Any], int]:
+    """Return the names of the classes, how to get their probabilities for a file, and how many one wants to see."""
+    if os.path.isdir(arguments.network):
+        from minicnn.train.job import Reader
+
+        return (), Reader(arguments.network).read, 1
+    from minicnn.autograd import no_grad
+    from minicnn.data.pictures import read_photo
+
+    model: Any
+    if arguments.network in models.ARCHITECTURES:
+        weights = arguments.weights or _fetched(arguments.network)
+        model = models.create(arguments.network, form=arguments.form, weights=weights)
+    elif os.path.isfile(arguments.network):
+        model = models.load(arguments.network)
+    else:
+        near = nearest(arguments.network, models.ARCHITECTURES)
+        raise OptionError(f"{arguments.network!r} is no folder of a run, no file of weights and no network{near}")
+    if not getattr(model, "include_top", True):
+        raise OptionError(f"{arguments.weights or arguments.network} has no last layer, so that it names no classes")
+    model.eval()
+
+    def read(path: str) -> Any:
+        with no_grad():
+            photo = model.form.preprocess([read_photo(path, upright=not arguments.as_stored)])
+            return model.form.probabilities(model(photo))[0]
+
+    return model.classes, read, 5
+
+
+def _fetched(name: str) -> Path:
+    from minicnn.weights.catalogue import published
+    from minicnn.weights.fetch import fetch, folder
+
+    entry = published(name)
+    if not (folder() / entry.file).exists():
+        print(f"Weights {entry.name} ({entry.licence}) from {entry.address}", file=sys.stderr)
+    return fetch(entry)
+
+
+# ------------------------------------------------------------------------------------------- convert, weights, audit
+
+
+def _add_weights(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    convert = commands.add_parser(
+        "convert",
+        help="turn a file of weights of PyTorch, Keras, Caffe, ... into one of ours",
+        description="Read a file of weights without the framework that wrote it and without executing anything in it; "
+        "write it as safetensors, with the network's name and form, its preprocessing and its classes.",
+    )
+    convert.add_argument("source", metavar="SRC", help=".pth .th .ckpt .safetensors .h5 .keras .caffemodel .npz .onnx")
+    convert.add_argument("--model", required=True, help="the network that it is of")
+    convert.add_argument("--form", help="which form of it, if the file does not tell")
+    convert.add_argument(
+        "-o", "--out", required=True, metavar="FILE", help="file to write, such as resnet50.safetensors"
+    )
+    convert.add_argument("--no-strict", action="store_true", help="write what fits, and say what does not")
+    convert.set_defaults(run=_convert)
+
+    published = commands.add_parser("weights", help="list the published files of weights, or download one")
+    actions = published.add_subparsers(title="actions", metavar="ACTION", required=True)
+    shown = actions.add_parser("list", help="names, accuracies, licences, sizes and addresses")
+    shown.add_argument("model", metavar="MODEL", nargs="?", help="only those of this network")
+    shown.set_defaults(run=_list_weights)
+    got = actions.add_parser("fetch", help="download a file, or go on with one that was cut; prints where it is")
+    got.add_argument("name", metavar="NAME", help="of `minicnn weights list`, or a network's")
+    got.set_defaults(run=_fetch)
+
+    audit = commands.add_parser(
+        "audit",
+        help="check a file of weights, and find out why a network answers otherwise than it should",
+        description="Check names, shapes, values and statistics. With reference activations, name the first stage that "
+        "departs from them, and try the known causes: padding, the mean at borders, eps, the order of a flattened map, "
+        "of colours, the place of a stride.",
+    )
+    audit.add_argument("model", metavar="MODEL")
+    audit.add_argument("weights", metavar="WEIGHTS", help="file of weights, whoever wrote it")
+    audit.add_argument("--form", help="which form of MODEL, if the file does not tell")
+    audit.add_argument(
+        "--against", metavar="NPZ", help="`images`, as the network takes them, and outputs of stages by their names"
+    )
+    audit.set_defaults(run=_audit)
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from minicnn.models import pretrained
+
+    _known_model(arguments.model)
+    found, notes = pretrained.convert(
+        arguments.source, arguments.model, arguments.out, form=arguments.form, strict=not arguments.no_strict
+    )
+    for line in found.how:
+        print(line)
+    for note in notes:
+        print(f"note: {note}")
+    print(f"In {arguments.out}: {os.path.getsize(arguments.out) / 1e6:.1f} MB")
+    return 0
+
+
+def _known_model(name: str) -> None:
+    if name not in models.ARCHITECTURES:
+        raise OptionError(f"{name!r} is no network{nearest(name, models.ARCHITECTURES)} (`minicnn models` lists all)")
+
+
+def _list_weights(arguments: argparse.Namespace) -> int:
+    from minicnn.weights.catalogue import CATALOGUE
+
+    if arguments.model is not None:
+        _known_model(arguments.model)
+    rows = [entry for entry in CATALOGUE.values() if arguments.model in (None, entry.model)]
+    if not rows:
+        print(f"No weights of {arguments.model} are published.", file=sys.stderr)
+        return 1
+    print(f"{'name':28s}{'top-1':>6s}{'top-5':>7s}  {'digest':16s}{'licence':28s}address")
+    for entry in rows:
+        first, fifth = (f"{value:.1f}" if value else "-" for value in (entry.top1, entry.top5))
+        print(
+            f"{entry.name:28s}{first:>6s}{fifth:>7s}  {entry.digest[:15] or '-':16s}{entry.licence:28s}{entry.address}"
+        )
+    return 0
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from minicnn.weights.fetch import fetch
+
+    print(fetch(arguments.name))
+    return 0
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from minicnn.inspect import audit
+
+    _known_model(arguments.model)
+    report = audit(arguments.model, arguments.weights, form=arguments.form, against=arguments.against)
+    print(report)
+    return 0 if report.ok else 1
 
 
 # ------------------------------------------------------------------------------------------- models, summary, diff

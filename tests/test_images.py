@@ -10,7 +10,7 @@ from PIL import Image
 
 from minicnn import data
 from minicnn.data import read_digit
-from minicnn.data.images import MOST_PIXELS
+from minicnn.data.pictures import MOST_PIXELS
 from minicnn.errors import LoadError, OptionError
 
 

@@ -11,3 +11,4 @@ from minicnn.data.idx import load_mnist as load_mnist
 from minicnn.data.idx import read_idx as read_idx
 from minicnn.data.images import read_digit as read_digit
 from minicnn.data.loader import Loader as Loader
+from minicnn.data.pictures import read_photo as read_photo

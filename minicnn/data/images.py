@@ -7,7 +7,6 @@ the order of this file: grey values, ink, the digit's own box, the data set's bo
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minicnn.data.pictures import open_picture
 from minicnn.errors import LoadError, OptionError, import_extra
 
 Grey = NDArray[np.float32]  # (H, W), 0 .. 1
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # some of Pillow's others start programs (EPS)
-MOST_PIXELS = 50_000_000  # three bytes each, while they are read
 ENOUGH = 512  # pixels along the longer side: the digit will have 20 or 32 of them
 LEAST_CONTRAST = 0.08  # of paper and ink, where black and white have 1
 
@@ -85,36 +83,14 @@ def read_digit(path: str | Path, *, like: str = "mnist") -> NDArray[np.uint8]:
     if like not in PLACES:
         raise OptionError(f"read_digit: like must be one of {', '.join(map(repr, PLACES))}, got {like!r}")
     place = PLACES[like]
-    grey = _read(path)
+    grey = _grey(open_picture(path))
     if grey.shape == (place.field, place.field) and np.median(_edge(grey)) < 0.25:
         return np.rint(255 * grey).astype(np.uint8)
     return _put(_cut_out(_ink(path, grey)), place)
 
 
-def _read(path: str | Path) -> Grey:
-    """Read the grey values, 1 is white; at most ENOUGH pixels along the longer side."""
-    pillow, ops = import_extra("PIL.Image", "reading images"), import_extra("PIL.ImageOps", "reading images")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pillow.DecompressionBombWarning)  # our own limit is lower
-            picture = pillow.open(path, formats=FORMATS)
-        with picture:
-            width, height = picture.size
-            if width * height > MOST_PIXELS:
-                raise LoadError(path, f"{width} x {height} pixels are too many, at most {MOST_PIXELS:,} are read")
-            return _grey(ops.exif_transpose(picture))
-    except LoadError:
-        raise
-    except pillow.DecompressionBombError:
-        raise LoadError(path, f"too many pixels, at most {MOST_PIXELS:,} are read") from None
-    except pillow.UnidentifiedImageError:
-        raise LoadError(path, f"not an image of a known kind ({', '.join(FORMATS)})") from None
-    except Exception as error:  # whatever a decoder raises: OSError, SyntaxError, struct.error, ...
-        reason = getattr(error, "strerror", None)
-        raise LoadError(path, f"cannot be read: {reason}" if reason else f"damaged: {error}") from error
-
-
 def _grey(picture: Any) -> Grey:
+    """Return the grey values, 1 is white; at most ENOUGH pixels along the longer side."""
     if picture.mode == "F" or picture.mode.startswith("I"):  # 16 bits and more, of which convert("L") cuts off the rest
         values = np.nan_to_num(np.asarray(picture, np.float32), posinf=0.0, neginf=0.0)
         values = values - min(values.min(), 0)

@@ -1,5 +1,7 @@
 """Look at what a network is and does: its layers, how its forms differ, the tape of a computation, pictures."""
 
+from minicnn.inspect.audit import audit as audit
+from minicnn.inspect.audit import stage_outputs as stage_outputs
 from minicnn.inspect.diff import diff as diff
 from minicnn.inspect.pictures import draw_confusion as draw_confusion
 from minicnn.inspect.pictures import draw_curves as draw_curves

@@ -113,6 +113,36 @@ def create(name: str, *, form: str | None = None, weights: Any = None, strict: b
     return built
 
 
+def load(path: Any) -> Module:
+    """Build the network whose weights are in a file that ``minicnn convert`` has written.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    LoadError
+        If the file is damaged, or does not say of which network it is.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from minicnn.models import pretrained
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/their.npz", **create("lenet5", num_classes=3).state_dict())
+    ...     _ = pretrained.convert(f"{folder}/their.npz", "lenet5", f"{folder}/our.safetensors")
+    ...     model = load(f"{folder}/our.safetensors")
+    >>> model.name, model.num_classes
+    ('lenet5', 3)
+    """
+    from minicnn.models import pretrained
+
+    source = pretrained.opened(path)
+    return create(pretrained.model_of(source), weights=source)
+
+
 def _with_weights(name: str, form: str | None, weights: Any, strict: bool, options: dict[str, Any]) -> Module:
     from minicnn.models import pretrained
 

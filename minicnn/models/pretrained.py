@@ -362,6 +362,25 @@ def opened(source: str | Path | Source) -> Source:
     return source if isinstance(source, Source) else weights.open(source)
 
 
+def model_of(source: Source) -> str:
+    """Return the name of the network that a file of ours is of.
+
+    Raises
+    ------
+    LoadError
+        If it is no file of ours; if it can be guessed, the message says whose weights these are.
+    """
+    said = source.metadata.get("model", "")
+    if said in models.ARCHITECTURES:
+        return said
+    guess = " or ".join(dict.fromkeys(model for model, _ in names.whose(source)))
+    raise LoadError(
+        source.path,
+        "does not say of which network it is, as files do that `minicnn convert` writes"
+        + (f"; by its names it is {guess}" if guess else ""),
+    )
+
+
 def classes(source: Source, model: Any) -> tuple[str, ...]:
     """Return the names of a network's classes: those that its file tells, or those of its form."""
     if "classes" not in source.metadata:

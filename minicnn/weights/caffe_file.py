@@ -55,11 +55,11 @@ def _entry(file: File, key: str, blob: Message) -> Entry:
     if not shape and any(blob.fields.get(field) for field in (NUM, CHANNELS, HEIGHT, WIDTH)):
         shape = tuple(blob.integer(field, 1) for field in (NUM, CHANNELS, HEIGHT, WIDTH))
     field, dtype = (DATA, "<f4") if blob.bytes(DATA) else (DOUBLES, "<f8")
-    count = blob.count(field, np.dtype(dtype).itemsize)
+    itemsize = np.dtype(dtype).itemsize
     if not shape:
-        shape = (count,)
-    if len(shape) > 8 or min(shape) < 0 or math.prod(shape) != count:
-        raise file.error(f"{key}: shape {shape} does not fit to {count:,} numbers")
+        shape = (blob.size(field) // itemsize,)
+    if len(shape) > 8 or min(shape) < 0 or math.prod(shape) * itemsize != blob.size(field):
+        raise file.error(f"{key}: shape {shape} does not fit to {blob.size(field):,} bytes")
     native = np.dtype(dtype).newbyteorder("=")
 
     def read_array() -> Array:

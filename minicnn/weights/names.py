@@ -365,10 +365,20 @@ def left_out(table: str, theirs: str, ours: Iterable[str]) -> bool:
 def whose(names: Iterable[str]) -> list[tuple[str, str]]:
     """Guess from the names in a file of which networks and forms they are, those with most of the names first."""
     names = [name for name in names if not name.endswith(IGNORED)]
-    share = {}
+    fits: dict[tuple[str, str], tuple[int, float]] = {}
     for key, tables in TABLES.items():
-        known = max(sum(any(row.knows.fullmatch(n) for row in rows(table)) for n in names) for table in tables)
-        if known > len(names) / 2:
-            share[key] = known
-    best = max(share.values(), default=0)
-    return [key for key, known in share.items() if known == best]
+        for table in tables:
+            known = [{name for name in names if row.knows.fullmatch(name)} for row in rows(table)]
+            named = len(set().union(*known))
+            if named > len(names) / 2:  # of tables that know equally many, the one of which most is there
+                used = sum(map(_share, rows(table), known)) / len(known)
+                fits[key] = max(fits.get(key, (0, 0.0)), (named, used))
+    best = max(fits.values(), default=None)
+    return [key for key, fit in fits.items() if fit == best]
+
+
+def _share(row: Row, known: set[str]) -> float:
+    """Return how much of a row is there: of its list, or all of it or nothing."""
+    listed = re.search(r"\[([^\]]*)\]", row.theirs)
+    items = len(listed[1].split()) if listed else 1
+    return min(1.0, len({re.split(r"[./](?=\w+$)", name)[0] for name in known}) / items)

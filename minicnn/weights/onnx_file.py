@@ -62,9 +62,8 @@ def _entry(file: File, name: str, tensor: Message) -> Entry:
         raise file.error(f"{name}: shape {shape} is no tensor's")
     size = np.dtype(np.uint16 if dtype == "bfloat16" else dtype).itemsize
     field = RAW if tensor.bytes(RAW) else TYPED.get(kind, RAW)
-    count = tensor.count(field, size)
-    if math.prod(shape) != count:
-        raise file.error(f"{name}: shape {shape} does not fit to {count:,} numbers")
+    if math.prod(shape) * size != tensor.size(field):
+        raise file.error(f"{name}: shape {shape} of {dtype} does not fit to {tensor.size(field):,} bytes")
 
     def read_array() -> Array:
         return decode(tensor.numbers(field, "u1").data, dtype).reshape(shape)

@@ -105,13 +105,10 @@ class Message:
     def numbers(self, number: int, dtype: str) -> Array:
         """Return a repeated field of numbers of fixed size: a view of the file if they lie together."""
         parts = self.bytes(number)
-        size = np.dtype(dtype).itemsize
-        if any(len(part) % size for part in parts):
-            raise self._error(f"has numbers of {size} bytes that do not fill field {number}", 0)
         if len(parts) == 1:
             return np.frombuffer(parts[0], dtype)
         return np.frombuffer(b"".join(parts), dtype)
 
-    def count(self, number: int, size: int) -> int:
-        """Return how many numbers of ``size`` bytes ``numbers`` would give, without reading them."""
-        return sum(len(part) for part in self.bytes(number)) // size
+    def size(self, number: int) -> int:
+        """Return how many bytes the field has, without reading them."""
+        return sum(len(part) for part in self.bytes(number))

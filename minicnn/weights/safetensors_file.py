@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,8 +78,19 @@ def read(file: File) -> Source:
 
 
 def write(path: str | Path, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
-    """Write arrays, each in C order, straight from where they are: views of a memory map are not copied."""
-    import_extra("safetensors.numpy", "writing safetensors").save_file(dict(arrays), path, dict(metadata))
+    """Write arrays, each in C order, straight from where they are: views of a memory map are not copied.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    library = import_extra("safetensors.numpy", "writing safetensors")
+    try:
+        library.save_file(dict(arrays), path, dict(metadata))
+    except import_extra("safetensors", "writing safetensors").SafetensorError as error:
+        code = re.search(r"os error (\d+)", str(error))  # Rust's words for what Python raises OSError for
+        raise OSError(int(code[1]), os.strerror(int(code[1]))) if code else OSError(str(error)) from error
 
 
 def _itemsize(dtype: str) -> int:

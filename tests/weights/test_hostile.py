@@ -615,7 +615,7 @@ BUFFERS = {
                 100: [written.message({1: "c", 7: [written.message({7: written.message({1: [9]}), 5: bytes(8)})]})],
             }
         ),
-        "does not fit to 2 numbers",
+        "does not fit to 8 bytes",
     ),
     "a shape of terabytes": (
         written.message(
