@@ -61,18 +61,21 @@ COUNTS = {
     "resnet34": dict.fromkeys(("paper", "torchvision"), (21_797_672, 17_024, 3_663_761_408)),
     "resnet50": {
         "paper": (25_557_032, 53_120, 3_857_973_248),
+        "caffe": (25_557_032, 53_120, 3_857_973_248),
         "torchvision": (25_557_032, 53_120, 4_089_184_256),
         "keras": (25_583_592, 25_636_712 - 25_583_592, 3_857_973_248),
         "keras_v2": (25_613_800 - 45_440, 45_440, 3_482_255_360),
     },
     "resnet101": {
         "paper": (44_549_160, 105_344, 7_570_194_432),
+        "caffe": (44_549_160, 105_344, 7_570_194_432),
         "torchvision": (44_549_160, 105_344, 7_801_405_440),
         "keras": (44_707_176 - 105_344, 105_344, 7_570_194_432),
         "keras_v2": (44_675_560 - 97_664, 97_664, 7_194_476_544),
     },
     "resnet152": {
         "paper": (60_192_808, 151_424, 11_282_415_616),
+        "caffe": (60_192_808, 151_424, 11_282_415_616),
         "torchvision": (60_192_808, 151_424, 11_513_626_624),
         "keras": (60_419_944 - 151_424, 151_424, 11_282_415_616),
         "keras_v2": (60_380_648 - 143_744, 143_744, 10_906_697_728),
@@ -148,7 +151,10 @@ STAGES = {
         "pool_5a": (192, 35), "mixed_5d": (288, 35), "mixed_6e": (768, 17), "mixed_7a": (1280, 8),
         "mixed_7c": (2048, 8),
     },
-    **{(f"resnet{depth}", form): _RESNET for depth in (50, 101, 152) for form in ("paper", "torchvision", "keras")},
+    **{
+        (f"resnet{depth}", form): _RESNET
+        for depth in (50, 101, 152) for form in ("paper", "caffe", "torchvision", "keras")
+    },
     **{
         (f"resnet{depth}", form): {
             "conv1": (64, 112), "conv2_x": (64, 56), "conv3_x": (128, 28), "conv4_x": (256, 14), "conv5_x": (512, 7),
@@ -377,7 +383,7 @@ FAMILIES = {
     "googlenet": ("paper", "torchvision"),
     "inception_v3": ("torchvision", "keras"),
     "resnet18": ("paper", "torchvision"),
-    "resnet50": ("paper", "torchvision", "keras", "keras_v2"),
+    "resnet50": ("paper", "caffe", "torchvision", "keras", "keras_v2"),
     "resnet20": ("paper", "akamaster"),
     "xception": ("paper", "keras", "timm"),
     "mobilenet": ("paper", "keras", "timm"),

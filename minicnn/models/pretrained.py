@@ -135,7 +135,7 @@ class _Fit:
     @property
     def whole(self) -> bool:
         """Whether nothing is missing or left over, heads aside."""
-        used = {place.name for place in self.found.values()}
+        used = {name for place in self.found.values() for name in (place.name, place.divisor, place.subtrahend)}
         there = all(p.name in self.source for ours, p in self.found.items() if not self._is_head(ours))
         return there and all(name in used or name.endswith(names.IGNORED) for name in self.source)
 
@@ -194,7 +194,7 @@ def _places(model: Any, own: Mapping[str, Tensor], source: Source) -> list[dict[
     """Say where our arrays would be, by every table that there is for the form, and by our own names."""
     numbered = source.format in NUMBERED
     tables = names.TABLES.get((model.name, model.form.name), ())
-    return [{ours: Place(ours, "") for ours in own}, *(names.places(t, own, numbered=numbered) for t in tables)]
+    return [{ours: Place(ours) for ours in own}, *(names.places(t, own, numbered=numbered) for t in tables)]
 
 
 def tensors(model: Any) -> dict[str, Tensor]:
@@ -262,7 +262,8 @@ def gather(model: Any, source: Source, *, strict: bool = True) -> Gathered:
     found = max(_places(model, own, source), key=lambda places: sum(p.name in source for p in places.values()))
     theirs = {place.name: ours for ours, place in found.items()}
     notes = list(source.notes)
-    skipped = [name for name in source if name not in theirs and _is_left_out(model, name, own)]
+    beside = {name for place in found.values() for name in (place.divisor, place.subtrahend)}
+    skipped = [name for name in source if name not in theirs and name not in beside and _is_left_out(model, name, own)]
     if skipped:
         parts = ", ".join(dict.fromkeys(name.replace("/", ".").partition(".")[0] for name in skipped))
         notes.append(f"{len(skipped)} arrays of parts that this network is without were left: {parts}")
@@ -272,9 +273,9 @@ def gather(model: Any, source: Source, *, strict: bool = True) -> Gathered:
             ours = theirs[name]
             fits = layouts.fits(entry.shape, own[ours].shape, source.format, found[ours].layout)
             given[name] = np.broadcast_to(own[ours].array.dtype.type(0), own[ours].shape if fits else entry.shape)
-        elif name not in skipped and not name.endswith(names.IGNORED):
+        elif name not in skipped and name not in beside and not name.endswith(names.IGNORED):
             given[name] = np.broadcast_to(np.zeros((), entry.dtype), entry.shape)
-    missing = {ours: Place(ours, "") for ours in own if ours not in found}
+    missing = {ours: Place(ours) for ours in own if ours not in found}
     report = LoadReport.of({place.name: own[ours] for ours, place in (found | missing).items()}, given)
     if strict and not report.ok:
         raise StateError(
@@ -284,14 +285,31 @@ def gather(model: Any, source: Source, *, strict: bool = True) -> Gathered:
     arrays = {}
     for name in report.loaded:
         ours = theirs[name]
-        array = layouts.ours(source[name].read(), own[ours].shape, source.format, found[ours].layout)
-        strange = 0 if array is None else array.size - int(np.isfinite(array).sum())
-        if array is None:
-            raise LoadError(source.path, f"{name}: is not as it was when the file was opened")
+        array = _read(source, found[ours], own[ours].shape)
+        strange = array.size - int(np.isfinite(array).sum())
         if strange:
             notes.append(f"{name} has {strange:,} numbers that are NaN or infinite")
         arrays[ours] = array
     return Gathered(arrays, report, notes)
+
+
+def _read(source: Source, place: Place, shape: tuple[int, ...]) -> Array:
+    """Read an array and what belongs to it, in our order."""
+    array = layouts.ours(source[place.name].read(), shape, source.format, place.layout)
+    if array is None:
+        raise LoadError(source.path, f"{place.name}: is not as it was when the file was opened")
+    if place.divisor in source:
+        divisor = source[place.divisor].read().ravel()
+        if divisor.size != 1:
+            raise LoadError(source.path, f"{place.divisor}: one number is expected, got {divisor.size:,}")
+        # Caffe writes 0 where nothing was summed yet, and so do we read it.
+        array = np.asarray(array / divisor[0] if divisor[0] else array * 0)
+    if place.subtrahend in source:
+        bias = source[place.subtrahend].read().reshape(-1)
+        if bias.shape != shape:
+            raise LoadError(source.path, f"{place.subtrahend}: {shape[0]} numbers are expected, got {bias.size:,}")
+        array = array - bias
+    return array
 
 
 def _is_left_out(model: Any, theirs: str, own: Mapping[str, Tensor]) -> bool:

@@ -14,6 +14,8 @@ Forms stand side by side, rows of ``FORMS`` and ``CIFAR_FORMS``; each has a list
     Table 1; a bottleneck that makes maps smaller does so in its first 1x1 convolution.
 ``"torchvision"``, the default for ImageNet
     It does so in the 3x3 convolution ("v1.5").
+``"caffe"``
+    The authors' own weights.
 ``"keras"``, ``"keras_v2"``
     Keras' weights: biases and another eps; and the blocks that start with batch norm.
 ``"akamaster"``, for CIFAR-10
@@ -110,6 +112,8 @@ class ResNetForm(ImageForm):
         Whether blocks start with batch norm and ReLU, and the stride stands at the end of a stage.
     padded_with_zeros : bool
         Whether the stem's maximum sees zeros at the border, and not nothing.
+    rounded_up : bool
+        Whether it has no border at all, and its last windows end outside.
     centred : bool
         Whether the zero maps of a shortcut A stand on both sides of the input's, and not after them.
     """
@@ -119,6 +123,7 @@ class ResNetForm(ImageForm):
     bias: bool = False
     preactivated: bool = False
     padded_with_zeros: bool = False
+    rounded_up: bool = False
     centred: bool = False
 
 
@@ -134,6 +139,19 @@ PAPER = ResNetForm(
         ("a mean colour is subtracted, not a mean image", "the mean image is not printed"),
         ("the running variance is the unbiased one, eps is 1e-5: not printed", "PyTorch"),
         ("shortcuts B everywhere, as in the deeper networks; option shortcut=", "section 4.1, table 3"),
+    ),
+)
+CAFFE_FORM = replace(
+    PAPER,
+    name="caffe",
+    summary="as in the authors' weights (ResNet-50-model.caffemodel, 101, 152)",
+    preprocess=CAFFE,
+    smallest=3,
+    rounded_up=True,
+    differs=(
+        *PAPER.differs,
+        ("channels are BGR", "KaimingHe/deep-residual-networks, README.md"),
+        ("the stem's maximum has no border, its size is rounded up", "ResNet-50-deploy.prototxt, pool1"),
     ),
 )
 TORCHVISION = replace(
@@ -177,7 +195,7 @@ KERAS_V2 = replace(
         KERAS.differs[1],
     ),
 )  # fmt: skip
-FORMS = {form.name: form for form in (PAPER, TORCHVISION, KERAS, KERAS_V2)}
+FORMS = {form.name: form for form in (PAPER, CAFFE_FORM, TORCHVISION, KERAS, KERAS_V2)}
 FORMS_OF_BASIC = {form.name: form for form in (PAPER, TORCHVISION)}  # Keras has no weights for 18 and 34 layers
 
 CIFAR_PAPER = replace(
@@ -302,7 +320,8 @@ class ResNet(ImageNetwork):
     layers : int
         With weights: 18, 34, 50, 101, 152; for CIFAR-10 20, 32, 44, 56, 110, 1202.
     form : str
-        ``"paper"``, ``"torchvision"``, ``"keras"`` or ``"keras_v2"``; for CIFAR-10 ``"paper"`` or ``"akamaster"``.
+        ``"paper"``, ``"caffe"``, ``"torchvision"``, ``"keras"`` or ``"keras_v2"``; for CIFAR-10 ``"paper"`` or
+        ``"akamaster"``.
     shortcut : {"A", "B", "C"}, optional
         Around blocks that change the size: zeros for missing maps (A), a 1x1 convolution (B); or such a convolution
         around every block (C).
@@ -355,9 +374,9 @@ class ResNet(ImageNetwork):
         for place, ((stage, within), count) in enumerate(zip(maps.items(), counts, strict=True)):
             modules: dict[str, nn.Module] = {}
             if stage == "conv2_x":
-                pads = 0 if form.padded_with_zeros else 1
+                pads = 0 if form.padded_with_zeros or form.rounded_up else 1
                 modules |= {"pad": nn.Pad(1, 1, 1, 1)} if form.padded_with_zeros else {}
-                modules["pool"] = nn.MaxPool2d(3, stride=2, padding=pads)
+                modules["pool"] = nn.MaxPool2d(3, stride=2, padding=pads, ceil_mode=form.rounded_up)
             # In V2 the last block of all stages but the last has the stride, else the first of all but the first.
             strided = (count if place + 1 < len(maps) else 0) if form.preactivated else (1 if place else 0)
             for number in range(1, count + 1):

@@ -12,6 +12,11 @@ A row has our layer and theirs, in the order of the network, and perhaps a word 
     The arrays of our layer start at the second of theirs: Keras keeps both halves of a separable convolution together.
 ``?`` before a row
     A network may be without it: a top that was left out, an auxiliary head.
+``a&b``
+    Two layers of theirs are one of ours: Caffe's batch norm, whose first two arrays are to be divided by its third, and
+    the scale that follows it.
+``minus:a``
+    Their layer ``a`` before a norm has a bias, ours has none: the norm takes it away again, so it goes into the mean.
 ``hwc:7``
     The first fully connected layer after 7 x 7 maps whose channels come last, where ours come first.
 
@@ -151,6 +156,15 @@ conv{s}_x.block{b}.shortcut                    conv{s}_block{b}_0_conv
 norm                                           post_bn
 ? fc                                           predictions
 """
+RESNET_CAFFE = {  # blocks have letters; where there are many, a, b1, b2, ...
+    50: "a b c a b c d a b c d e f a b c",
+    **{
+        depth: " ".join(
+            ["a b c a", *(f"b{n}" for n in range(1, third)), "a", *(f"b{n}" for n in range(1, fourth)), "a b c"]
+        )
+        for depth, third, fourth in ((101, 4, 23), (152, 8, 36))
+    },
+}
 RESNET_AKAMASTER = """
 conv1.(conv|norm)                       (conv1|bn1)
 stage{s}.block{b}.layers.conv{n}.conv   layer{s}.{b-1}.conv{n}
@@ -200,6 +214,17 @@ def _vgg(numbers: str, top: str) -> str:
     return f"block{{}}.conv{{}}.conv  features.[{numbers}]\nblock{{}}.conv{{}}.norm  features.[{after}]{top}"
 
 
+def _resnet_caffe(blocks: str) -> str:
+    """A table of the authors' ResNet."""
+    lines = ["conv1.conv  conv1", "conv1.norm  bn_conv1&scale_conv1  minus:conv1"]
+    for place, branch in (("shortcut", "1"), *((f"layers.conv{n}", f"2{letter}") for n, letter in enumerate("abc", 1))):
+        letters = "a" if place == "shortcut" else f"[{blocks}]"
+        theirs = f"{{s}}{letters}_branch{branch}"
+        lines.append(f"conv{{s}}_x.block{{b}}.{place}.conv  res{theirs}")
+        lines.append(f"conv{{s}}_x.block{{b}}.{place}.norm  bn{theirs}&scale{theirs}")
+    return "\n".join([*lines, "? fc  fc1000"])
+
+
 _DEEP, _CIFAR = ("resnet50", "resnet101", "resnet152"), [f"resnet{n}" for n in (20, 32, 44, 56, 110, 1202)]
 # (name, form) -> tables; a file's names decide which.
 TABLES: dict[tuple[str, str], tuple[str, ...]] = {
@@ -214,6 +239,7 @@ TABLES: dict[tuple[str, str], tuple[str, ...]] = {
     ("inception_v3", "torchvision"): (INCEPTION_V3_TORCH,),
     ("inception_v3", "keras"): (INCEPTION_V3_KERAS,),
     **{(name, "torchvision"): (RESNET_TORCH,) for name in ("resnet18", "resnet34", *_DEEP)},
+    **{(f"resnet{depth}", "caffe"): (_resnet_caffe(blocks),) for depth, blocks in RESNET_CAFFE.items()},
     **{(name, "keras"): (RESNET_KERAS,) for name in _DEEP},
     **{(name, "keras_v2"): (RESNET_KERAS_V2,) for name in _DEEP},
     **{(name, "akamaster"): (RESNET_AKAMASTER,) for name in _CIFAR},
@@ -300,21 +326,35 @@ def _pattern(ours: str) -> re.Pattern[str]:
 
 def _names(theirs: str) -> re.Pattern[str]:
     """What all names look like that a row gives; between a layer's and an array's stands a dot or a slash."""
-    text, end = "", 0
-    for found in _THEIRS.finditer(theirs):
-        items = (found["list"] or "").split()
-        some = r"\d+" if items == ["0.."] else "|".join(map(re.escape, items)) if items else r"[^/._]+"
-        text += re.escape(theirs[end : found.start()]) + f"(?:{some})"
-        end = found.end()
-    return re.compile(text + re.escape(theirs[end:]) + r"[./]\w+")
+    wholes = []
+    for layer in theirs.split("&"):
+        text, end = "", 0
+        for found in _THEIRS.finditer(layer):
+            items = (found["list"] or "").split()
+            some = r"\d+" if items == ["0.."] else "|".join(map(re.escape, items)) if items else r"[^/._]+"
+            text += re.escape(layer[end : found.start()]) + f"(?:{some})"
+            end = found.end()
+        wholes.append(text + re.escape(layer[end:]))
+    return re.compile(f"(?:{'|'.join(wholes)})" + r"[./]\w+")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an array of ours is in their file."""
+    """Where an array of ours is in their file.
+
+    Attributes
+    ----------
+    name : str
+    layout : str
+        See ``layouts``.
+    divisor, subtrahend : str
+        Names of arrays that it is to be divided by, and that are to be taken away from it, where the file has them.
+    """
 
     name: str
-    layout: str
+    layout: str = ""
+    divisor: str = ""
+    subtrahend: str = ""
 
 
 def places(table: str, ours: Iterable[str], *, numbered: bool) -> dict[str, Place]:
@@ -347,10 +387,22 @@ def places(table: str, ours: Iterable[str], *, numbered: bool) -> dict[str, Plac
                 theirs = row.name(match, seen.get(row, 0))
                 seen[row] = seen.get(row, 0) + 1
                 for place, array in enumerate(sorted(arrays, key=ARRAYS.index), row.place):
-                    name = f"{theirs}/{place}" if numbered else f"{theirs}.{array}"
-                    found[f"{layer}.{array}"] = Place(name, row.layout)
+                    found[f"{layer}.{array}"] = (
+                        _split(theirs, array, row.layout)
+                        if "&" in theirs
+                        else Place(f"{theirs}/{place}" if numbered else f"{theirs}.{array}", row.layout)
+                    )
                 break
     return found
+
+
+def _split(theirs: str, array: str, layout: str) -> Place:
+    """Say where an array of a batch norm is that Caffe splits in two: its statistics, and the scale after it."""
+    norm, scale = theirs.split("&")
+    if array in ("weight", "bias"):
+        return Place(f"{scale}/{ARRAYS.index(array)}")
+    bias = f"{layout.removeprefix('minus:')}/1" if layout and array == "running_mean" else ""
+    return Place(f"{norm}/{ARRAYS.index(array) - 2}", divisor=f"{norm}/2", subtrahend=bias)
 
 
 def left_out(table: str, theirs: str, ours: Iterable[str]) -> bool:

@@ -14,7 +14,7 @@ import minicnn
 from minicnn import models, nn, weights
 from minicnn.errors import LoadError, OptionError, StateError
 from minicnn.models import pretrained
-from minicnn.weights import names
+from minicnn.weights import Entry, Source, names
 from parity.seeded import seeded_images, seeded_model
 from weights import written
 
@@ -77,6 +77,58 @@ def test_a_file_of_caffe(tmp_path, options, table, first_version):
         images = seeded_images(1, model.size)
         with minicnn.no_grad():
             np.testing.assert_array_equal(loaded.eval()(images).numpy(), model.eval()(images).numpy())
+
+
+@pytest.mark.parametrize("depth", [50, 101, 152])
+def test_batch_norm_in_two_layers_as_caffe_has_it(tmp_path, depth):
+    """Its statistics are sums that a third number divides; and ResNet-50's first convolution has a bias before it."""
+    model = seeded_model({"name": f"resnet{depth}", "form": "caffe", "width": 0.125, "num_classes": 7})
+    (table,) = names.TABLES[model.name, "caffe"]
+    bias = np.linspace(-1, 1, 8, dtype="f4")
+    state = model.state_dict()
+    layers = {}
+    for ours, place in sorted(names.places(table, state, numbered=True).items(), key=lambda pair: pair[1].name):
+        array = state[ours] + bias if ours == "conv1.norm.running_mean" else state[ours]
+        layers.setdefault(place.name.rpartition("/")[0], []).append(array * 4 if place.divisor else array)
+    for layer, arrays in layers.items():
+        arrays += [np.float32([4.0])] if layer.startswith("bn") else []
+    layers["conv1"].append(bias)
+    (tmp_path / "r.caffemodel").write_bytes(written.caffemodel(layers))
+    loaded = models.create(model.name, weights=tmp_path / "r.caffemodel")
+    assert loaded.config == model.config
+    for name, array in state.items():
+        near = 1e-6 if name == "conv1.norm.running_mean" else 0
+        np.testing.assert_allclose(loaded.state_dict()[name], array, rtol=0, atol=near)
+    pretrained.convert(tmp_path / "r.caffemodel", model.name, tmp_path / "r.safetensors")
+    assert_same(loaded, models.load(tmp_path / "r.safetensors"))
+
+
+@pytest.mark.parametrize("key", names.TABLES, ids="-".join)
+def test_a_tensor_too_few_and_one_too_many_are_listed(key):
+    """Of every network and form, with the names of its table; no numbers are needed to see that."""
+    name, form = key
+    options = {"aux": True} if "aux" in models.ARCHITECTURES[name].options and form != "keras" else {}
+    with nn.init.using(nn.init.zeros):
+        model = models.create(name, form=form, **options)
+    own = pretrained.tensors(model)
+    format = {"caffe": "caffe", "keras": "keras", "keras_v2": "keras"}.get(form, "torch")
+    places = names.places(names.TABLES[key][0], own, numbered=format != "torch")
+    turned = {4: (2, 3, 1, 0), 2: (1, 0)} if format == "keras" else {}
+    entries = {}
+    for ours, place in places.items():
+        array = own[ours].array
+        axes = turned.get(array.ndim, range(array.ndim))
+        if format == "keras" and array.ndim == 4 and "depthwise" in ours:
+            axes = (2, 3, 0, 1)
+        array = array.transpose(axes)
+        entries[place.name] = Entry(array.shape, array.dtype, lambda array=array: array)
+    assert pretrained.gather(model, Source("file", format, entries)).report.ok
+    lost = list(places.values())[len(places) // 2].name
+    entries["nobody.knows.this"] = entries.pop(lost)
+    with pytest.raises(StateError) as caught:
+        pretrained.gather(model, Source("file", format, entries))
+    assert f"missing (1):\n  {lost}" in str(caught.value)
+    assert "unexpected (1):\n  nobody.knows.this" in str(caught.value)
 
 
 @pytest.mark.parametrize(
