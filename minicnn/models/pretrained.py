@@ -140,7 +140,10 @@ class _Fit:
         return there and all(name in used or name.endswith(names.IGNORED) for name in self.source)
 
     def _is_head(self, ours: str) -> bool:
-        return ours.partition(".")[0] in {*getattr(self.model, "heads", {}).values(), _last(self.model)}
+        return self._is_last(ours) or ours.partition(".")[0] in getattr(self.model, "heads", {}).values()
+
+    def _is_last(self, ours: str) -> bool:
+        return ours.partition(".")[0] == _last(self.model)
 
     def shape(self, ours: str) -> tuple[int, ...] | None:
         """Return the shape that an array has in the file, in our order."""
@@ -169,7 +172,8 @@ class _Fit:
                 options["in_channels"] = shape[1]
                 how.append(f"in_channels {shape[1]}: so many go into the first layer")
         head = self.shape(last)
-        if head is None and hasattr(self.model, "include_top"):
+        top = [self.shape(ours) for ours in self.own if self._is_last(ours)]
+        if not any(top) and hasattr(self.model, "include_top"):
             options["include_top"] = False
             how.append("no top: the last layer is not in the file")
         elif head is not None and head[-1] != self.model.num_classes:
@@ -280,15 +284,14 @@ def gather(model: Any, source: Source, *, strict: bool = True) -> Gathered:
     if strict and not report.ok:
         raise StateError(
             f"{source.path}: nothing was loaded into {model.name} ({model.form.name}); by the names in the file, "
-            f"{report}\n(strict=False loads what fits; include_top=False leaves the last layers out)"
+            f"{report}\n(strict=False, --no-strict, loads what fits; include_top=False leaves the last layers out)"
         )
     arrays = {}
     for name in report.loaded:
         ours = theirs[name]
         array = _read(source, found[ours], own[ours].shape)
-        strange = array.size - int(np.isfinite(array).sum())
-        if strange:
-            notes.append(f"{name} has {strange:,} numbers that are NaN or infinite")
+        if not np.isfinite(np.sum(array, dtype=np.float64)):  # one pass and no memory, where all is well
+            notes.append(f"{name} has {array.size - np.isfinite(array).sum():,} numbers that are NaN or infinite")
         arrays[ours] = array
     return Gathered(arrays, report, notes)
 
@@ -444,7 +447,10 @@ def convert(
         model: Any = models.create(name, form=known.form, **known.options)
     gathered = gather(model, file, strict=strict)
     own = tensors(model)
-    arrays = {ours: np.asarray(a, own[ours].dtype, order="C") for ours, a in gathered.arrays.items()}
+    notes = gathered.notes + ([] if gathered.report.ok else [f"what does not fit was left: {gathered.report}"])
+    arrays = gathered.arrays
+    for ours in arrays:  # one by one, so that what is turned round is not there twice
+        arrays[ours] = np.asarray(arrays[ours], own[ours].dtype, order="C")
     facts = {
         "minicnn": VERSION,
         "model": name,
@@ -459,7 +465,7 @@ def convert(
         facts["classes"] = json.dumps(model.classes)
     with replacing(out) as temporary:
         safetensors_file.write(temporary, arrays, facts)
-    return known, gathered.notes
+    return known, notes
 
 
 def _sha256(path: str | Path) -> str:

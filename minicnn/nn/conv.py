@@ -48,7 +48,7 @@ class _Convolution(Module):
 
     def _set_weight(self, shape: tuple[int, ...], bias: bool, fan_in: Any = None) -> None:
         known = {} if fan_in is None else {"fan_in": fan_in}
-        self.weight = Parameter(init.first_weights(shape, random.generator("init"), **known))
+        self.weight = Parameter.taking(init.first_weights(shape, random.generator("init"), **known))
         self.bias = (
             Parameter(np.zeros(self.out_channels, np.float32))
             if check.flag(type(self).__name__, "bias", bias)

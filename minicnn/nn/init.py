@@ -71,8 +71,10 @@ def using(rule: Callable[..., Array]) -> Iterator[None]:
 
 
 def first_weights(shape: Shape, generator: Generator, **options: Any) -> Array:
-    """Draw what a layer starts with, by the rule of the innermost ``using`` block."""
-    return _rule.get()(shape, generator, **options)
+    """Draw what a layer starts with, by the rule of the innermost ``using`` block: an array that nobody else has."""
+    rule = _rule.get()
+    drawn = rule(shape, generator, **options)
+    return drawn if rule is zeros else np.array(drawn, order="C")  # a copy of zeros would touch all their memory
 
 
 def zeros(shape: Shape, generator: Generator, **options: Any) -> Array:

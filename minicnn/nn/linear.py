@@ -42,7 +42,7 @@ class Linear(Module):
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True) -> None:
         self.in_features = check.integer("Linear", "in_features", in_features, 1)
         self.out_features = check.integer("Linear", "out_features", out_features, 1)
-        self.weight = Parameter(init.first_weights((out_features, in_features), random.generator("init")))
+        self.weight = Parameter.taking(init.first_weights((out_features, in_features), random.generator("init")))
         self.bias = Parameter(np.zeros(out_features, np.float32)) if check.flag("Linear", "bias", bias) else None
 
     def forward(self, input: Input) -> Tensor:

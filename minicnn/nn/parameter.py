@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from numpy.typing import ArrayLike, DTypeLike
 
-from minicnn.autograd import Tensor
+from minicnn.autograd import Array, Tensor
 
 
 class _Owned(Tensor):
@@ -36,6 +38,13 @@ class Parameter(_Owned):
 
     def __init__(self, array: ArrayLike, requires_grad: bool = True) -> None:
         super().__init__(array, requires_grad)
+
+    @classmethod
+    def taking(cls, array: Array) -> Self:
+        """Make one of an array that nobody else has, C-contiguous and native, without a copy."""
+        parameter = cls.__new__(cls)
+        parameter._set(array, True, Tensor.wrap(array)._block)
+        return parameter
 
 
 class Buffer(_Owned):

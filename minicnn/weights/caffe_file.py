@@ -64,6 +64,6 @@ def _entry(file: File, key: str, blob: Message) -> Entry:
 
     def read_array() -> Array:
         numbers = blob.numbers(field, dtype).reshape(shape)
-        return np.require(numbers, native, ["C", "A"])
+        return np.require(numbers, native, ["C"])
 
     return Entry(shape, native, read_array)

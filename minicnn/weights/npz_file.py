@@ -47,7 +47,7 @@ def read(file: File, archive: Archive) -> Source:
 def _array(archive: Archive, member: str, start: int, shape: Shape, dtype: np.dtype[Any], fortran: bool) -> Array:
     flat: Array = np.frombuffer(archive.read(member)[start:], dtype)
     array = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
-    return np.require(array, dtype.newbyteorder("="), ["C", "A"]).reshape(shape)
+    return np.require(array, dtype.newbyteorder("="), ["C"]).reshape(shape)
 
 
 def _header(file: File, member: str, data: memoryview) -> tuple[Shape, bool, np.dtype[Any], int]:

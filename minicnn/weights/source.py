@@ -78,7 +78,8 @@ class Entry:
     dtype : dtype
         Of what ``read`` returns: bfloat16, which NumPy does not know, comes as float32.
     read : function
-        () -> the array, in C order and this machine's byte order; it may be a read-only view of the file.
+        () -> the array, in C order and this machine's byte order; it may be a read-only view of the file, and then
+        start at any byte.
     """
 
     shape: Shape
@@ -140,7 +141,7 @@ def decode(raw: Any, dtype: str, *, byteorder: str = "little") -> Array:
         flat = flat.astype(stored.newbyteorder("="))
     if dtype == "bfloat16":
         return (flat.astype(np.uint32) << 16).view(np.float32)
-    return flat if flat.flags.aligned else flat.copy()
+    return flat
 
 
 def dtype_of(name: str) -> np.dtype[Any]:

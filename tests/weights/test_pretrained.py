@@ -3,6 +3,9 @@
 import json
 import os
 import re
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -368,6 +371,29 @@ def test_a_conversion_that_fails_leaves_what_was_there(theirs, tmp_path):
     with pytest.raises(minicnn.errors.SaveError, match="cannot be written: No such file or directory"):
         pretrained.convert(theirs(), "resnet18", tmp_path / "absent" / "w.safetensors")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["ours.safetensors", "their.npz"]
+
+
+@pytest.mark.slow
+def test_converting_vgg16_needs_little_more_memory_than_the_file_is_long(tmp_path):
+    with nn.init.using(nn.init.zeros):
+        model = models.create("vgg16")
+    state = renamed(model, names.TABLES["vgg16", "torchvision"][0], numbered=False)
+    value, _ = written.state(**state)
+    with zipfile.ZipFile(tmp_path / "vgg16.pth", "w") as archive:
+        archive.writestr("vgg16/data.pkl", written.pickled(value))
+        for name, array in state.items():
+            archive.writestr(f"vgg16/data/{name}", array.data)
+    size = os.path.getsize(tmp_path / "vgg16.pth")
+    assert size > 553e6
+    measure = (
+        "import resource, subprocess, sys\n"
+        "subprocess.run([sys.executable, '-m', 'minicnn.cli', *sys.argv[1:]], check=True, stdout=subprocess.DEVNULL)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)"
+    )
+    convert = ["convert", tmp_path / "vgg16.pth", "--model", "vgg16", "-o", tmp_path / "vgg16.safetensors"]
+    ran = subprocess.run([sys.executable, "-c", measure, *convert], check=True, capture_output=True, text=True)
+    assert int(ran.stdout) < 1.3 * size
+    assert os.path.getsize(tmp_path / "vgg16.safetensors") > 553e6
 
 
 def test_a_keras_file_of_before_names_were_kept(tmp_path):

@@ -38,7 +38,6 @@ def assert_read(source, expected):
         read = entry.read()
         np.testing.assert_array_equal(read, array, strict=True)
         assert read.flags.c_contiguous
-        assert read.flags.aligned
 
 
 ARRAYS = {
