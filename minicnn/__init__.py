@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from minicnn import models as models
     from minicnn import testing as testing
     from minicnn import train as train
+    from minicnn import weights as weights
     from minicnn.inspect import diff as diff
 
 # Modules, and what a module has: so that `import minicnn` is quick.
-_ON_FIRST_USE = {"data": "", "inspect": "", "models": "", "testing": "", "train": "", "diff": "inspect"}
+_ON_FIRST_USE = {"data": "", "inspect": "", "models": "", "testing": "", "train": "", "weights": "", "diff": "inspect"}
 
 
 def __getattr__(name: str) -> Any:

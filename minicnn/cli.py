@@ -291,7 +291,7 @@ def _reader(arguments: argparse.Namespace) -> tuple[Sequence[str], Callable[[str
 
 def _fetched(name: str) -> Path:
     from minicnn.weights.catalogue import published
-    from minicnn.weights.fetch import fetch, folder
+    from minicnn.weights.download import fetch, folder
 
     entry = published(name)
     if not (folder() / entry.file).exists():
@@ -382,7 +382,7 @@ def _list_weights(arguments: argparse.Namespace) -> int:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from minicnn.weights.fetch import fetch
+    from minicnn.weights.download import fetch
 
     print(fetch(arguments.name))
     return 0

@@ -108,9 +108,7 @@ def audit(name: str, path: str | Path, *, form: str | None = None, against: str 
     facts = (*found.how, *(note for note in gathered.notes if not note.endswith("infinite")))
     if against is None or faults:
         return Audit(facts, tuple(faults))
-    own = pretrained.tensors(model)
-    for ours, array in gathered.arrays.items():
-        nn.init.fill(own[ours], array)
+    gathered.fill(model)
     departs, causes = _compare(against, model.eval(), _reference(against, model))
     return Audit(facts, (), departs, causes)
 

@@ -243,6 +243,12 @@ class Gathered:
     report: LoadReport
     notes: list[str]
 
+    def fill(self, model: Any) -> None:
+        """Copy the arrays into a network."""
+        own = tensors(model)
+        for ours, array in self.arrays.items():
+            nn.init.fill(own[ours], array)
+
 
 def gather(model: Any, source: Source, *, strict: bool = True) -> Gathered:
     """Find each array of a network in a file, and read it.
@@ -367,9 +373,7 @@ def load(model: Any, source: str | Path | Source, *, strict: bool = True) -> Loa
     """
     file = opened(source)
     gathered = gather(model, file, strict=strict)
-    own = tensors(model)
-    for name, array in gathered.arrays.items():
-        nn.init.fill(own[name], array)
+    gathered.fill(model)
     strange = [note for note in gathered.notes if note.endswith("infinite")]
     if not gathered.report.ok:
         strange.append(f"not everything was loaded: {gathered.report}")

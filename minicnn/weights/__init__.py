@@ -1,7 +1,8 @@
 """Files of weights, whoever wrote them, read without any framework and without executing anything.
 
 ``open`` looks at what a file holds, not at what it is called, and returns its arrays by name; each is read when it is
-asked for. ``layouts`` and ``names`` say which of them belongs where; ``catalogue`` lists what is published.
+asked for. ``layouts`` and ``names`` say which of them belongs where; ``CATALOGUE`` lists what is published, ``fetch``
+downloads it.
 
 Nothing here knows a network: ``minicnn.models.create(name, weights=path)`` brings both together.
 """
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from minicnn.errors import LoadError
 from minicnn.weights import caffe_file, keras_file, npz_file, onnx_file, safetensors_file, torch_file
+from minicnn.weights.catalogue import CATALOGUE as CATALOGUE
+from minicnn.weights.download import fetch as fetch
 from minicnn.weights.source import Entry as Entry
 from minicnn.weights.source import File
 from minicnn.weights.source import Source as Source

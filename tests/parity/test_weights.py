@@ -3,15 +3,19 @@
 import os
 import warnings
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import minicnn
-from minicnn import models
-from parity.originals import CASES, Keras, Torch
+from minicnn import data, models, nn
+from minicnn.models import pretrained
+from minicnn.weights import Entry, Source
+from parity.originals import CASES, Keras, Torch, torchvision
 from parity.seeded import seeded_images, seeded_model
 
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 MISSING = [package for package in ("torch", "torchvision", "timm", "keras") if find_spec(package) is None]
 pytestmark = [
     pytest.mark.parity,
@@ -74,3 +78,38 @@ def test_files_of_the_original_give_our_weights_back(case, tmp_path):
         assert_same(model, loaded)
         with minicnn.no_grad():
             np.testing.assert_array_equal(loaded.eval()(images).numpy(), expected)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no folder {DATA}")
+def test_the_real_mobilenet_answers_as_keras_does():
+    """The same file, read by Keras and by us, and the same photos."""
+    path = DATA / "weights" / "mobilenet_v1_0.25_224.h5"
+    original = next(case for case in CASES if str(case) == "mobilenet-keras-0.25").original()
+    original.net.load_weights(path)
+    model = models.create("mobilenet", weights=path).eval()
+    photos = [data.read_photo(photo) for photo in sorted(DATA.glob("imagenet_samples/*.JPEG"))[:20]]
+    images = model.form.preprocess(photos)
+    theirs = original.logits(images)
+    with minicnn.no_grad():
+        ours = model(images).numpy()
+    assert np.abs(ours - theirs).max() <= 1e-4 * theirs.std()
+    np.testing.assert_array_equal(ours.argsort(1)[:, -5:], theirs.argsort(1)[:, -5:])
+
+
+@pytest.mark.parametrize("name", ["vgg11", "vgg16_bn", "vgg19", "resnet18", "resnet50", "inception_v3"])
+def test_timms_names_of_torchvisions_networks(name):
+    """timm calls some layers otherwise, and writes VGG's top as convolutions; its files find their place too."""
+    torchvision()
+    import timm
+
+    shapes = {key: tuple(value.shape) for key, value in timm.create_model(name).state_dict().items()}
+    entries = {
+        key: Entry(shape, np.dtype(np.float32), lambda shape=shape: np.broadcast_to(np.float32(1), shape))
+        for key, shape in shapes.items()
+    }
+    source = Source("timm", "safetensors", entries)
+    found = pretrained.recognise(name, source)
+    assert found.form == "torchvision"
+    with nn.init.using(nn.init.zeros):
+        model = models.create(name, form=found.form, **found.options)
+    assert pretrained.gather(model, source).report.ok

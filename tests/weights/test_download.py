@@ -9,9 +9,9 @@ import pytest
 
 from minicnn import models
 from minicnn.errors import LoadError, OptionError
-from minicnn.weights import fetch as fetching
+from minicnn.weights import download
 from minicnn.weights.catalogue import CATALOGUE, Published, published
-from minicnn.weights.fetch import PIECE, fetch
+from minicnn.weights.download import PIECE, fetch
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 DIGESTS = [
@@ -150,7 +150,7 @@ def test_a_name_that_no_server_has(entry, monkeypatch):
 
 
 def test_a_server_that_says_nothing_more(server, entry, monkeypatch):
-    monkeypatch.setattr(fetching, "PATIENCE", 0.2)
+    monkeypatch.setattr(download, "PATIENCE", 0.2)
     monkeypatch.setattr(Handler, "do_GET", lambda self: threading.Event().wait(1))
     with pytest.raises(LoadError, match=r"nothing came for 0 s"):
         fetch(entry(), progress=False)
