@@ -52,6 +52,13 @@ class TensorAt:
     dtype: str
 
 
+@dataclass
+class OldParameter:
+    """A parameter as torch before 0.4 wrote it: an object made first, and told its state then."""
+
+    tensor: TensorAt | None
+
+
 class Ignored:
     """A value that no weights depend on, such as a NumPy number of an optimiser."""
 
@@ -67,6 +74,7 @@ SIZE = Global("torch", "Size")
 TENSOR_V1, TENSOR_V2, TENSOR_V3, PARAMETER = (
     Global("torch._utils", f"_rebuild_{name}") for name in ("tensor", "tensor_v2", "tensor_v3", "parameter")
 )
+OLD_PARAMETER = Global("torch.nn.parameter", "Parameter")
 UNTYPED = {Global("torch.storage", "UntypedStorage"), Global("torch", "UntypedStorage")}
 TYPED = {Global(module, name): dtype for module in ("torch", "torch.cuda") for name, dtype in STORAGES.items()}
 DTYPE_NAMES = re.compile(r"(bfloat16|bool|u?int\d{1,2}|float(16|32|64|8_\w{1,12})|complex(32|64|128))")
@@ -74,7 +82,7 @@ HARMLESS = {
     Global("torch", "device"), Global("numpy", "dtype"), Global("_codecs", "encode"),
     Global("numpy.core.multiarray", "scalar"), Global("numpy._core.multiarray", "scalar"),
 }  # fmt: skip
-ALLOWED = {ORDERED_DICT, SIZE, TENSOR_V1, TENSOR_V2, TENSOR_V3, PARAMETER, *UNTYPED, *TYPED, *HARMLESS}
+ALLOWED = {ORDERED_DICT, SIZE, TENSOR_V1, TENSOR_V2, TENSOR_V3, PARAMETER, OLD_PARAMETER, *UNTYPED, *TYPED, *HARMLESS}
 
 
 def parse(file: File, data: memoryview, start: int = 0, *, name: str = "the pickle") -> tuple[Any, int]:
@@ -201,9 +209,20 @@ class _Machine:
                 raise self.error(f"has a dict with a key of type {type(key).__name__}")
             target[key] = value
 
+    def make(self) -> None:
+        arguments, kind = self.pop(), self.pop()
+        if kind != OLD_PARAMETER or type(arguments) is not tuple or not all(type(a) is TensorAt for a in arguments[:1]):
+            raise self.error(f"makes an object of {kind if type(kind) is Global else type(kind).__name__}{ADVICE}")
+        self.push(OldParameter(arguments[0] if arguments else None))
+
     def build(self) -> None:
-        self.pop()  # the state: torch gives a dict's ``_metadata`` this way
-        value = self.pop()
+        state, value = self.pop(), self.pop()  # torch gives a dict's ``_metadata`` this way
+        if type(value) is OldParameter:
+            given = state[0] if type(state) is tuple and state and type(state[0]) is TensorAt else value.tensor
+            if given is None:
+                raise self.error("makes a parameter without a tensor")
+            self.push(given)
+            return
         self.push(value)
         if type(value) not in (dict, Ignored):
             raise self.error(f"sets attributes of a {value if type(value) is Global else type(value).__name__}{ADVICE}")
@@ -308,6 +327,7 @@ OPERATIONS: dict[int, Callable[[_Machine], None]] = {
     ord("c"): lambda m: m.find(),  # GLOBAL
     ord("Q"): lambda m: m.find_storage(),  # BINPERSID
     ord("R"): lambda m: m.call(),  # REDUCE
+    0x81: lambda m: m.make(),  # NEWOBJ
     ord("b"): lambda m: m.build(),  # BUILD
 }
 

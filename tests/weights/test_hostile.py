@@ -158,7 +158,6 @@ def test_a_pickle_that_calls_is_refused_by_name(refused, value, container):
 OBSCURE = {
     "INST": b"(" + text("x") + b"ios\nsystem\n",
     "OBJ": b"(" + name("collections", "OrderedDict") + b"o",
-    "NEWOBJ": name("collections", "OrderedDict") + b")\x81",
     "STACK_GLOBAL": text("os") + text("system") + b"\x93",
     "EXT1": b"\x82\x01",
     "PERSID": b"Psystem\n",
@@ -183,6 +182,20 @@ def test_an_opcode_that_no_file_of_weights_has_is_refused(refused, value):
 
 
 ILL_TYPED = {
+    "NEWOBJ of a dict": (name("collections", "OrderedDict") + b")\x81", "makes an object of collections.OrderedDict"),
+    "NEWOBJ of text": (text("os") + b")\x81", "makes an object of str"),
+    "NEWOBJ of a parameter of text": (
+        name("torch.nn.parameter", "Parameter") + group(text("x")) + b"\x81",
+        "makes an object of torch.nn.parameter.Parameter",
+    ),
+    "a parameter of nothing": (
+        name("torch.nn.parameter", "Parameter") + b")\x81" + group(b"\x88") + b"b",
+        "makes a parameter without a tensor",
+    ),
+    "a parameter that is called": (
+        call(name("torch.nn.parameter", "Parameter"), tensor()),
+        "calls torch.nn.parameter.Parameter",
+    ),
     "BUILD with a dict on a tensor": (tensor() + mapping(x=integer(1)) + b"b", "sets attributes of a TensorAt"),
     "BUILD on a name": (
         name("collections", "OrderedDict") + mapping() + b"b",

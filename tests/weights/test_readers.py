@@ -117,6 +117,17 @@ def test_parameters_and_ordered_dicts_and_attributes(opened):
     assert list(opened(torch_zip(with_state))) == ["a"]
 
 
+@pytest.mark.parametrize("container", [torch_zip, torch_stream])
+def test_parameters_of_torch_before_0_4(opened, container):
+    """An object made by NEWOBJ, of its tensor or of nothing, and told its state by BUILD: files of 2017 have these."""
+    hooks = call(name("collections", "OrderedDict"))
+    kind = name("torch.nn.parameter", "Parameter")
+    given = kind + group(tensor()) + b"\x81" + group(b"\x88", b"\x89", hooks) + b"b"
+    told = kind + b")\x81" + group(tensor(), b"N", b"N", b"\x88", b"\x89") + b"b"
+    source = opened(container(mapping(a=given, b=told)))
+    assert_read(source, dict.fromkeys("ab", np.arange(6, dtype="f4").reshape(2, 3)))
+
+
 @pytest.mark.parametrize("key", ["state_dict", "model", "net", "some_name_of_theirs"])
 def test_a_checkpoint_is_searched_for_its_network(opened, key):
     scalar = call(name("numpy.core.multiarray", "scalar"), call(name("numpy", "dtype"), text("f8")), text("x"))
