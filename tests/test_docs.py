@@ -50,8 +50,10 @@ def test_the_readme_s_commands():
     assert len(lines) == 2, "one line to train, one line to test, each with all of its own set-up"
     assert lines[0].endswith(".venv/bin/minicnn train lenet5")
     assert ".venv/bin/python -m pytest" in lines[1]
-    commands = re.findall(r"minicnn (?:train|predict|info)[^`\n&]*", README)
-    assert len(commands) >= 4
+    commands = re.findall(
+        r"^minicnn [^`\n#]*|(?<=`)minicnn (?:train|predict|info|models|summary|diff)[^`\n]*", README, re.M
+    )
+    assert len(commands) >= 11
     for command in commands:
         words = shlex.split(command.replace("IMAGE...", "IMAGE"))[1:]
         cli._parser().parse_args(words)  # exits with status 2 if it does not understand

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import models, nn, weights
+from minicnn import nn, weights
 from minicnn.autograd import Array, no_grad
 from minicnn.errors import LoadError, ShapeError
 from minicnn.models import pretrained
@@ -99,8 +99,7 @@ def audit(name: str, path: str | Path, *, form: str | None = None, against: str 
     """
     source = weights.open(path)
     found = pretrained.recognise(name, source, form)
-    with nn.init.using(nn.init.zeros):
-        model: Any = models.create(name, form=found.form, **found.options)
+    model = pretrained.build(name, source, found)
     gathered = pretrained.gather(model, source, strict=False)
     faults = [] if gathered.report.ok else [str(gathered.report)]
     faults += [note for note in gathered.notes if note.endswith("infinite")]

@@ -12,10 +12,8 @@
 from __future__ import annotations
 
 import builtins
-from contextlib import nullcontext
 from typing import Any
 
-from minicnn import nn
 from minicnn.data.classes import class_names
 from minicnn.errors import OptionError, nearest
 from minicnn.models import alexnet as alexnet
@@ -148,9 +146,9 @@ def _with_weights(name: str, form: str | None, weights: Any, strict: bool, optio
 
     source = pretrained.opened(weights)
     found = pretrained.recognise(name, source, form)
-    # What is loaded need not be drawn first; what is left as it starts must be.
-    with nn.init.using(nn.init.zeros) if strict else nullcontext():
-        model: Any = create(name, form=found.form, **{**found.options, **options})
+    model: Any = pretrained.build(name, source, found, **options)
+    if not strict:  # what is left as it starts must be drawn
+        model = create(**model.config)
     pretrained.load(model, source, strict=strict)
     model.classes = pretrained.classes(source, model)
     built: Module = model

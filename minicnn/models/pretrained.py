@@ -19,7 +19,7 @@ import numpy as np
 
 from minicnn import models, nn, weights
 from minicnn.autograd import Array, Tensor
-from minicnn.errors import LoadError, StateError
+from minicnn.errors import LoadError, MiniCNNError, StateError
 from minicnn.files import replacing
 from minicnn.nn.module import LoadReport
 from minicnn.weights import layouts, names, safetensors_file
@@ -117,6 +117,33 @@ def recognise(name: str, source: Source, form: str | None = None) -> Recognised:
     return Recognised(best.form, *best.options())
 
 
+def build(name: str, source: Source, found: Recognised, **options: Any) -> Any:
+    """Make the network that a file needs, its weights not drawn but 0.
+
+    Parameters
+    ----------
+    name : str
+    source : Source
+    found : Recognised
+    **options
+        Of ``create``, before those that were found out.
+
+    Raises
+    ------
+    LoadError
+        If there is no such network: the file lies, or was tampered with.
+    OptionError
+        If one of ``options`` is wrong.
+    """
+    try:
+        with nn.init.using(nn.init.zeros):
+            return models.create(name, form=found.form, **{**found.options, **options})
+    except (MiniCNNError, MemoryError, ValueError, TypeError, OverflowError) as error:
+        if options:
+            raise
+        raise LoadError(source.path, f"asks for a network that cannot be: {str(error) or 'it is too large'}") from None
+
+
 @dataclass(frozen=True)
 class _Fit:
     """How a file fits to a form whose options are the default ones."""
@@ -163,7 +190,7 @@ class _Fit:
         how += [f"shortcut {kind}: only with it are all names known" for kind in self.given.values()]
         first, last = next(iter(self.own)), f"{_last(self.model)}.bias"
         shape = self.shape(first)
-        if shape is not None and len(shape) == 4:
+        if shape is not None and shape[2:] == self.own[first].shape[2:] != ():
             count, channels = self.own[first].shape[0], getattr(self.model, "in_channels", shape[1])
             if shape[0] != count and hasattr(self.model, "width"):
                 options["width"] = shape[0] / count
@@ -447,8 +474,7 @@ def convert(
     """
     file = weights.open(source)
     known = recognise(name, file, form)
-    with nn.init.using(nn.init.zeros):
-        model: Any = models.create(name, form=known.form, **known.options)
+    model = build(name, file, known)
     gathered = gather(model, file, strict=strict)
     own = tensors(model)
     notes = gathered.notes + ([] if gathered.report.ok else [f"what does not fit was left: {gathered.report}"])

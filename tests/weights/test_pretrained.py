@@ -284,6 +284,14 @@ def test_an_error_leaves_the_network_as_it_was(theirs, tmp_path):
         np.testing.assert_array_equal(array, before[name])
 
 
+@pytest.mark.parametrize("shape", [(10**9, 0, 7, 7), (0, 3, 7, 7), (10**9, 3, 0, 0)])
+def test_a_first_layer_that_cannot_be(theirs, shape):
+    """An array of no numbers may have any size on its other axes."""
+    with pytest.raises((LoadError, StateError)) as caught:
+        models.create("resnet18", weights=theirs(lambda state: state.update({"conv1.weight": np.zeros(shape, "f4")})))
+    assert "their.npz" in str(caught.value)
+
+
 def test_options_and_forms_are_checked_before_the_file(tmp_path):
     with pytest.raises(OptionError, match="did you mean 'torchvision'"):
         models.create("resnet18", form="torchvison", weights=tmp_path / "absent")
@@ -349,6 +357,8 @@ def test_the_names_of_the_classes_come_along(tmp_path):
         ({"form": "keras_v9"}, "in the form 'keras_v9'"),
         ({"model": "resnet17"}, "does not say of which network it is"),
         ({"options": '{"widht": 1}'}, "option of resnet18"),
+        ({"options": '{"width": 1e12}'}, "asks for a network that cannot be"),
+        ({"options": '{"width": "much"}'}, "asks for a network that cannot be"),
         ({"classes": '{"a": 1}'}, "nothing sound about classes"),
     ],
 )
