@@ -64,7 +64,7 @@ def built(tmp_path_factory):
 def test_the_wheel_holds_every_module_and_only_one_top_name(built):
     names = set(zipfile.ZipFile(built[1]).namelist())
     assert {name for name in names if name.endswith(".py")} == python_files()
-    assert {"minicnn/py.typed", "minicnn/kernels/README.md"} <= names
+    assert {"minicnn/py.typed", "minicnn/kernels/README.md", "minicnn/data/imagenet_classes.txt"} <= names
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"minicnn"}
 

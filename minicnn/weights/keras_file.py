@@ -4,39 +4,39 @@ Only numbers are read, never the description of the model, which can hold code. 
 their order, since many layers have automatic names, ``conv2d_17``, whose number depends on what was made before. Here
 an array is called ``layer/place``, and a layer with an automatic name ``conv2d#17``: the 17th that was made, from 0.
 
-HDF5 lets a dataset be elsewhere, in another file, behind a link or computed; h5py follows all of that. Here whatever
-is not in the file itself is refused.
+Another process looks into the file (see ``hdf5_child``); we read the numbers where it says that they are.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
+import subprocess
+import sys
+import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minicnn.errors import LoadError, import_extra
-from minicnn.weights.source import MOST_RATIO, Array, Entry, File, Source, check_size
-from minicnn.weights.zip_archive import SLACK, Archive
+from minicnn.errors import import_extra
+from minicnn.weights import hdf5_child
+from minicnn.weights.source import Array, Entry, File, Shape, Source, check_size
+from minicnn.weights.zip_archive import Archive
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 WEIGHTS, CONFIG = "model.weights.h5", "config.json"  # members of a .keras file
-DEEPEST = 16  # groups within groups
-MOST_LAYERS = 10_000
+PATIENCE = 60.0  # seconds; the child's own limit is on the time that it computes
 AUTOMATIC = re.compile(r"(conv2d|batch_normalization|dense|depthwise_conv2d|separable_conv2d)(?:_(\d+))?")
 OLDER = {  # what Keras 1 called them
     "convolution2d": "conv2d",
     "batchnormalization": "batch_normalization",
     "separableconvolution2d": "separable_conv2d",
 }
-
-Layer = tuple[str, list[tuple[str, Any]]]  # its name, and each array's path and dataset
 
 
 def read(file: File, archive: Archive | None = None) -> Source:
@@ -55,119 +55,72 @@ def read(file: File, archive: Archive | None = None) -> Source:
     MissingExtraError
         If h5py is not installed.
     """
-    h5py = import_extra("h5py", "reading Keras' files")
+    if find_spec("h5py") is None:
+        import_extra("h5py", "reading Keras' files")
     names: dict[str, str] = {}
-    content: Any = file.path
-    if archive is not None:
-        if WEIGHTS not in archive.members:
-            raise file.error(f"a zip file as Keras writes it, but without {WEIGHTS}")
-        names = _names_of_groups(archive)
-        file = File(file.path, archive.read(WEIGHTS))
-        content = io.BytesIO(file.data)
-    try:
-        root = h5py.File(content, "r")
-        layers = list(_legacy(file, root) or _layers(file, root))
-        entries = dict(_entries(file, layers, names))
-    except LoadError:
-        raise
-    except Exception as error:  # h5py raises whatever fits: OSError, KeyError, RuntimeError, ValueError, TypeError
-        raise file.error(f"a truncated or damaged HDF5 file: {str(error)[:200]}") from None
-    if not entries:
-        raise file.error("an HDF5 file, but without layers as Keras writes them")
+    with tempfile.TemporaryDirectory(prefix="minicnn-") as folder:
+        path, start = Path(file.path), 0
+        if archive is not None:
+            if WEIGHTS not in archive.members:
+                raise file.error(f"a zip file as Keras writes it, but without {WEIGHTS}")
+            names = _names_of_groups(archive)
+            start = archive.offset(WEIGHTS)
+            file = File(file.path, archive.read(WEIGHTS))
+            if start < 0:  # it is packed, so that no part of the file is it
+                path, start = Path(folder) / "weights.h5", 0
+                path.write_bytes(file.data)
+        unpacked = Path(folder) / "unpacked"
+        told = _look(file, path, start, unpacked)
+        entries = entries_of(file, told, unpacked.read_bytes(), names)
     return Source(file.path, "keras", entries)
 
 
-def _legacy(file: File, root: Any) -> list[Layer]:
-    """Find the layers of an older file, where attributes name them and their arrays in order."""
-    if "layer_names" not in root.attrs and "layer_names0" not in root.attrs:
-        if _kind(root, "model_weights") != "group":
-            return []
-        root = root["model_weights"]
-    layers: list[Layer] = []
-    for name in _texts(file, root, "layer_names"):
-        group = _get(file, root, name, "group")
-        arrays = [
-            (f"{name}/{path}", _get(file, group, path, "dataset")) for path in _texts(file, group, "weight_names")
-        ]
-        if arrays:
-            layers.append((name, arrays))
-    return layers
+def _look(file: File, path: Path, start: int, unpacked: Path) -> dict[str, Any]:
+    """Let another process tell what is in the part of a file that starts at ``start``."""
+    unpacked.touch()
+    command: list[str | Path] = [
+        sys.executable,
+        "-P",
+        "-W",
+        "ignore",
+        hdf5_child.__file__,
+        path,
+        str(start),
+        str(len(file.data)),
+        unpacked,
+    ]
+    try:
+        ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        raise file.error("a damaged HDF5 file: reading it does not come to an end") from None
+    if ran.returncode:
+        ended = f"signal {-ran.returncode}" if ran.returncode < 0 else ran.stderr.decode("utf-8", "replace")[-200:]
+        raise file.error(f"a damaged HDF5 file: reading it ran out of time or memory, or failed ({ended})")
+    told: dict[str, Any] = json.loads(ran.stdout)
+    return told
 
 
-def _texts(file: File, group: Any, name: str) -> list[str]:
-    """Read a list of names; Keras splits those of more than 64 kB into ``name0``, ``name1``, ..."""
-    parts = [name] if name in group.attrs else []
-    while not parts or parts[-1] != name:
-        part = f"{name}{len(parts)}"
-        if part not in group.attrs:
-            break
-        parts.append(part)
-    if not parts:
-        raise file.error(f"{group.name} has no {name}")
-    values = [value for part in parts for value in np.ravel(group.attrs[part]).tolist()]
-    texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
-    if not all(isinstance(text, str) for text in texts) or len(texts) > MOST_LAYERS:
-        raise file.error(f"{group.name}: {name} is no list of names")
-    return texts
+def entries_of(file: File, told: dict[str, Any], unpacked: bytes, names: dict[str, str]) -> dict[str, Entry]:
+    """Name the arrays that ``hdf5_child.describe`` found, and promise to read them.
 
+    Parameters
+    ----------
+    file : File
+        Of the HDF5 file alone.
+    told : dict
+    unpacked : bytes
+        What was packed in the file.
+    names : dict of group to layer
+        If the groups of the file have no names.
 
-def _layers(file: File, root: Any) -> Iterator[Layer]:
-    """Find the layers of a ``.weights.h5``: groups with a group ``vars`` of datasets 0, 1, ..."""
-    waiting: list[tuple[Any, int]] = [(root, 0)]
-    found = 0
-    while waiting:
-        group, depth = waiting.pop()
-        if depth > DEEPEST or found > MOST_LAYERS:
-            raise file.error("its groups are nested too deeply, or are too many", group.name)
-        below = []
-        for name in group:
-            if depth == 0 and name == "optimizer":
-                continue
-            if _kind(group, name) == "elsewhere":
-                _get(file, group, name, "group")
-            if _kind(group, name) != "group":
-                continue
-            child = group[name]
-            if name != "vars":
-                below.append((child, depth + 1))
-            elif len(child):
-                found += 1
-                title = child.attrs.get("name", "")
-                places = sorted(child, key=lambda place: (len(place), place))
-                arrays = [(f"{child.name}/{place}", _get(file, child, place, "dataset")) for place in places]
-                yield title if isinstance(title, str) and title else group.name, arrays
-        waiting.extend(below[::-1])
-
-
-def _kind(group: Any, name: str) -> str:
-    """Tell what a name in a group leads to, without following it: a group, a dataset, elsewhere, nothing."""
-    h5py = import_extra("h5py", "reading Keras' files")
-    link = group.get(name, getlink=True)
-    if link is None:
-        return "nothing"
-    if not isinstance(link, h5py.HardLink):
-        return "elsewhere"
-    kind = group.get(name, getclass=True)
-    return "group" if kind is h5py.Group else "dataset" if kind is h5py.Dataset else "elsewhere"
-
-
-def _get(file: File, group: Any, path: str, kind: str) -> Any:
-    """Follow a path link by link; each must lead to something in this very file."""
-    parts = [part for part in path.split("/") if part]
-    for place, part in enumerate(parts, 1):
-        wanted = kind if place == len(parts) else "group"
-        found = _kind(group, part) if part not in (".", "..") else "elsewhere"
-        where = f"{group.name}/{part}"
-        if found == "elsewhere":
-            raise file.error("a link to another place or file, which is not followed", where)
-        if found != wanted:
-            raise file.error(f"a {wanted} should be here, found {found}", where)
-        group = group[part]
-    return group
-
-
-def _entries(file: File, layers: list[Layer], names: dict[str, str]) -> Iterator[tuple[str, Entry]]:
-    """Name the arrays, and promise to read them."""
+    Raises
+    ------
+    LoadError
+        If the file was refused, or has no layers, or two of one name.
+    """
+    if "error" in told:
+        raise file.error(told["error"], told["where"])
+    layers = told["layers"]
     titles = [names.get(name.rpartition("/")[2], name) for name, _ in layers]
     if any(title.startswith("/") for title in titles):
         raise file.error("has no names of layers, as an older Keras 3 wrote it; they are in a .keras or an .h5 file")
@@ -175,13 +128,26 @@ def _entries(file: File, layers: list[Layer], names: dict[str, str]) -> Iterator
         twice = next(title for title in titles if titles.count(title) > 1)
         raise file.error(f"has two layers named {twice!r}")
     total = 0
+    entries: dict[str, Entry] = {}
     for (_, arrays), name in zip(layers, canonical(titles), strict=True):
-        for place, (path, dataset) in enumerate(arrays):
-            size = _check(file, path, dataset)
-            check_size(file, path, size, total)
+        for place, row in enumerate(arrays):
+            shape, dtype = tuple(row["shape"]), np.dtype(row["dtype"])
+            size = math.prod(shape) * dtype.itemsize
+            check_size(file, row["path"], size, total)
             total += size
-            dtype = dataset.dtype.newbyteorder("=")
-            yield f"{name}/{place}", Entry(dataset.shape, dtype, partial(_array, file, path, dataset))
+            data = file.data if "at" in row else memoryview(unpacked)
+            start = row["at"] if "at" in row else row["unpacked_at"]
+            if start + size > len(data):
+                raise file.error(f"truncated: {size:,} bytes from byte {start:,} on are declared", row["path"])
+            read = partial(_array, data[start : start + size], shape, dtype)
+            entries[f"{name}/{place}"] = Entry(shape, dtype.newbyteorder("="), read)
+    if not entries:
+        raise file.error("an HDF5 file, but without layers as Keras writes them")
+    return entries
+
+
+def _array(data: memoryview, shape: Shape, dtype: np.dtype[Any]) -> Array:
+    return np.require(np.frombuffer(data, dtype).reshape(shape), dtype.newbyteorder("="), "C")
 
 
 def canonical(names: list[str]) -> list[str]:
@@ -220,26 +186,3 @@ def _names_of_groups(archive: Archive) -> dict[str, str]:
     except (KeyError, ValueError, TypeError, RecursionError):
         return {}
     return names
-
-
-def _check(file: File, path: str, dataset: Any) -> int:
-    """Refuse what is no plain array of numbers within the file; return its size in bytes."""
-    if dataset.is_virtual or dataset.external:
-        raise file.error("its numbers are in another place or file, which is not opened", path)
-    if dataset.dtype.kind not in "fiu" or dataset.shape is None or len(dataset.shape) > 8:
-        raise file.error(f"holds {dataset.dtype}, and only numbers are read", path)
-    size: int = math.prod(dataset.shape) * dataset.dtype.itemsize
-    stored = dataset.id.get_storage_size()
-    if size > MOST_RATIO * stored + SLACK:
-        raise file.error(f"a bomb: {stored:,} bytes would become {size:,}", path)
-    if stored > len(file.data):
-        raise file.error(f"truncated: {stored:,} bytes are declared, the file has {len(file.data):,}", path)
-    return size
-
-
-def _array(file: File, path: str, dataset: Any) -> Array:
-    try:
-        numbers: Array = dataset[()]
-    except Exception as error:  # a checksum or a filter that fails, a chunk that is not there
-        raise file.error(f"a truncated or damaged HDF5 file: {str(error)[:200]}", path) from None
-    return np.asarray(numbers, numbers.dtype.newbyteorder("="), order="C")

@@ -15,7 +15,7 @@ from typing import Any
 
 from minicnn.weights.source import DTYPES, File
 
-MOST_OPCODES = 500_000  # ResNet-152 with Adam's state has 60,000
+MOST_OPCODES = 400_000  # ResNet-152 with Adam's state has 60,000
 MOST_TENSORS = 100_000
 ADVICE = "; if you trust it, load it in PyTorch and save it again: torch.save(model.state_dict(), path)"
 

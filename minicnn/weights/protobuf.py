@@ -14,7 +14,7 @@ import numpy as np
 from minicnn.weights.source import Array, File
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-MOST_FIELDS = 200_000  # of one message
+MOST_FIELDS = 100_000  # of one message
 
 
 class Message:

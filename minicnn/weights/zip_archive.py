@@ -102,6 +102,10 @@ class Archive:
         except zlib.error as error:
             raise self.file.error(f"zip member {name!r} is damaged: {error}") from None
 
+    def offset(self, name: str) -> int:
+        """Return where in the file a member's bytes are; -1 if they are packed."""
+        return self._starts[name] if self.members[name].compress_type == zipfile.ZIP_STORED else -1
+
     def read(self, name: str) -> memoryview:
         """Return a member's bytes, unpacked if they are packed, once its checksum is found to be right."""
         info = self.members[name]

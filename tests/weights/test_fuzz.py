@@ -4,8 +4,12 @@
 """
 
 import io
+import json
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -14,6 +18,8 @@ import safetensors.numpy
 
 from minicnn import weights
 from minicnn.errors import LoadError
+from minicnn.weights import keras_file
+from minicnn.weights.source import File
 from weights import written
 from weights.written import mapping, tensor
 
@@ -133,7 +139,6 @@ def fuzz(data: bytes, count: int, folder, seed: int) -> tuple[int, float]:
 def memory(tmp_path):
     """Return a folder in memory where there is one: hundreds of thousands of files are written."""
     import tempfile
-    from pathlib import Path
 
     if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK):
         with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
@@ -142,9 +147,48 @@ def memory(tmp_path):
         yield tmp_path
 
 
-@pytest.mark.parametrize("kind", SOUND)
+@pytest.mark.parametrize("kind", [kind for kind in SOUND if kind not in ("keras", "keras weights", "keras zip")])
 def test_nothing_but_a_load_error(kind, memory):
     assert not read_all(memory / "sound", SOUND[kind])
     refused, slowest = fuzz(SOUND[kind], INPUTS, memory, seed=len(kind))
     assert refused > INPUTS / 3
     assert slowest < LONGEST
+
+
+def test_nothing_but_a_load_error_of_keras_zips(memory):
+    """Few, for what zip's checksums do not catch starts a process."""
+    assert not read_all(memory / "sound", SOUND["keras zip"])
+    refused, _ = fuzz(SOUND["keras zip"], INPUTS // 20, memory, seed=9)
+    assert refused > INPUTS / 60
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("kind", ["keras", "keras weights"])
+def test_nothing_but_a_load_error_of_hdf5(kind, memory):
+    """The process that looks into HDF5 files may end as it likes, but it ends; and whatever it tells is checked."""
+    assert not read_all(memory / "sound", SOUND[kind])
+    rng, path = np.random.default_rng(len(kind)), memory / "fuzzed"
+    refused, ended = 0, []
+    worker = [sys.executable, Path(__file__).with_name("hdf5_worker.py")]
+    with subprocess.Popen(worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as asked:
+        for _ in range(INPUTS):
+            wrong = changed(SOUND[kind], rng)
+            path.write_bytes(wrong)
+            asked.stdin.write(f"{path}\n")
+            asked.stdin.flush()
+            told = json.loads(asked.stdout.readline())
+            if "ended" in told:
+                ended.append(told["ended"])
+                continue
+            try:
+                unpacked = Path(f"{path}.unpacked").read_bytes()
+                for entry in keras_file.entries_of(File(path, memoryview(wrong)), told, unpacked, {}).values():
+                    assert entry.read().shape == entry.shape
+            except LoadError:
+                refused += 1
+            except Exception as error:
+                error.add_note(f"The file: {wrong!r}")
+                raise
+        asked.stdin.close()
+    assert refused > INPUTS / 10
+    assert len(ended) <= INPUTS / 100
