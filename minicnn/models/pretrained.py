@@ -323,7 +323,9 @@ def gather(model: Any, source: Source, *, strict: bool = True) -> Gathered:
     for name in report.loaded:
         ours = theirs[name]
         array = _read(source, found[ours], own[ours].shape)
-        if not np.isfinite(np.sum(array, dtype=np.float64)):  # one pass and no memory, where all is well
+        with np.errstate(all="ignore"):
+            total = np.sum(array, dtype=np.float64)  # one pass and no memory, where all is well
+        if not np.isfinite(total) and not np.isfinite(array).all():
             notes.append(f"{name} has {array.size - np.isfinite(array).sum():,} numbers that are NaN or infinite")
         arrays[ours] = array
     return Gathered(arrays, report, notes)

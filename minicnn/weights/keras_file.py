@@ -121,7 +121,7 @@ def entries_of(file: File, told: dict[str, Any], unpacked: bytes, names: dict[st
     if "error" in told:
         raise file.error(told["error"], told["where"])
     layers = told["layers"]
-    titles = [names.get(name.rpartition("/")[2], name) for name, _ in layers]
+    titles = [names.get(name.rpartition("/")[2], name) if name.startswith("/") else name for name, _ in layers]
     if any(title.startswith("/") for title in titles):
         raise file.error("has no names of layers, as an older Keras 3 wrote it; they are in a .keras or an .h5 file")
     if len(set(titles)) < len(titles):

@@ -424,6 +424,18 @@ def test_a_keras_file_of_before_names_were_kept(tmp_path):
     )
     read = {name: entry.read()[0] for name, entry in weights.open(path).items()}
     assert read == {"fc1_conv/0": 0, "other/0": 1, "bn_a/0": 2}
+    # Where the file has names, they count, and not what a group happens to be called.
+    with h5py.File(buffer, "r+") as file:
+        for group, name in (("conv2d", "other"), ("conv2d_1", "fc1_conv"), ("batch_normalization", "conv2d_1")):
+            file[f"layers/{group}/vars"].attrs["name"] = name
+    members = [("config.json", json.dumps(config).encode()), ("model.weights.h5", buffer.getvalue())]
+    path.write_bytes(written.zipped(members))
+    assert {name: entry.read()[0] for name, entry in weights.open(path).items()} == {
+        "other/0": 0, "fc1_conv/0": 1, "conv2d#0/0": 2,
+    }  # fmt: skip
+    with h5py.File(buffer, "r+") as file:
+        for group in file["layers"].values():
+            del group["vars"].attrs["name"]
     (tmp_path / "old.weights.h5").write_bytes(buffer.getvalue())
     with pytest.raises(LoadError, match=r"has no names of layers.* they are in a \.keras or an \.h5 file"):
         weights.open(tmp_path / "old.weights.h5")
