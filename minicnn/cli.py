@@ -320,7 +320,7 @@ def _add_weights(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     published = commands.add_parser("weights", help="list the published files of weights, or download one")
     actions = published.add_subparsers(title="actions", metavar="ACTION", required=True)
-    shown = actions.add_parser("list", help="names, accuracies, licences, sizes and addresses")
+    shown = actions.add_parser("list", help="names, accuracies, digests, licences and addresses")
     shown.add_argument("model", metavar="MODEL", nargs="?", help="only those of this network")
     shown.set_defaults(run=_list_weights)
     got = actions.add_parser("fetch", help="download a file, or go on with one that was cut; prints where it is")

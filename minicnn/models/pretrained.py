@@ -102,13 +102,12 @@ def recognise(name: str, source: Source, form: str | None = None) -> Recognised:
     # The default stands first among those that fit equally well: then names cannot tell forms apart.
     found.sort(key=lambda fit: (-fit.share, fit.form != architecture.default))
     if not found or found[0].share < 0.5:
-        guess = " or ".join(dict.fromkeys(other for other, _ in names.whose(source)))
         few = ", ".join(list(source)[:3])
         wanted = f"{name!r} in the form {form!r}" if form else repr(name)
         raise LoadError(
             source.path,
             f"holds no weights of {wanted} that can be told by their names ({few}, ...)"
-            + (f"; they look like those of {guess}" if guess else ""),
+            + _guess("; they look like those of", source),
         )
     best = found[0]
     if "shortcut" in architecture.options and not best.whole:
@@ -427,12 +426,17 @@ def model_of(source: Source) -> str:
     said = source.metadata.get("model", "")
     if said in models.ARCHITECTURES:
         return said
-    guess = " or ".join(dict.fromkeys(model for model, _ in names.whose(source)))
     raise LoadError(
         source.path,
         "does not say of which network it is, as files do that `minicnn convert` writes"
-        + (f"; by its names it is {guess}" if guess else ""),
+        + _guess("; by its names it is", source),
     )
+
+
+def _guess(words: str, source: Source) -> str:
+    """Say of which networks a file may be: the end of a message, empty if its names tell nothing."""
+    guessed = " or ".join(dict.fromkeys(model for model, _ in names.whose(source)))
+    return f"{words} {guessed}" if guessed else ""
 
 
 def classes(source: Source, model: Any) -> tuple[str, ...]:
@@ -493,8 +497,9 @@ def convert(
     }
     if hasattr(model.form.preprocess, "mean"):
         facts["preprocessing"] = json.dumps(asdict(model.form.preprocess))
-    if model.classes:
-        facts["classes"] = json.dumps(model.classes)
+    called = classes(file, model)
+    if called:
+        facts["classes"] = json.dumps(called)
     with replacing(out) as temporary:
         safetensors_file.write(temporary, arrays, facts)
     return known, notes

@@ -9,14 +9,15 @@ Nothing here knows a network: ``minicnn.models.create(name, weights=path)`` brin
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from minicnn.errors import LoadError
 from minicnn.weights import caffe_file, keras_file, npz_file, onnx_file, safetensors_file, torch_file
 from minicnn.weights.catalogue import CATALOGUE as CATALOGUE
 from minicnn.weights.download import fetch as fetch
+from minicnn.weights.source import MOST_BYTES, File
 from minicnn.weights.source import Entry as Entry
-from minicnn.weights.source import File
 from minicnn.weights.source import Source as Source
 from minicnn.weights.zip_archive import Archive
 
@@ -65,11 +66,16 @@ def open(path: str | Path) -> Source:
     >>> source.format, source["b"].shape, source["b"].read().sum()
     ('npz', (2, 2), np.float32(4.0))
     """
-    return read(File.open(path))
+    file = File.open(path)
+    source = _read(file)
+    size = sum(math.prod(entry.shape) * entry.dtype.itemsize for entry in source.values())
+    if size > MOST_BYTES:  # tensors may share numbers, so that a small file can have large arrays
+        raise file.error(f"its arrays have {size:,} bytes together; more than {MOST_BYTES:,} are not read")
+    return source
 
 
-def read(file: File) -> Source:
-    """Find out what bytes are, and read them; see ``open``."""
+def _read(file: File) -> Source:
+    """Find out what bytes are, and read them."""
     start = bytes(file.data[:512])
     if start.startswith(b"PK"):
         return _read_zip(file)

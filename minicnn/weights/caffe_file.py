@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from minicnn.weights.protobuf import Message
-from minicnn.weights.source import Array, Entry, File, Source, check_size
+from minicnn.weights.source import Array, Entry, File, Source
 
 NET_NAME, NET_LAYERS_V1, NET_LAYERS = 1, 2, 100
 NAME, BLOBS = 1, 7  # of LayerParameter
@@ -32,7 +32,6 @@ def read(file: File) -> Source:
     entries: dict[str, Entry] = {}
     layers = [(layer, NAME, BLOBS) for layer in net.messages(NET_LAYERS, "a layer")]
     layers += [(layer, NAME_V1, BLOBS_V1) for layer in net.messages(NET_LAYERS_V1, "a layer")]
-    total = 0
     for layer, name_field, blobs_field in layers:
         name = layer.text(name_field)
         if name_field == NAME_V1 and layer.bytes(V0_LAYER):
@@ -42,8 +41,6 @@ def read(file: File) -> Source:
             if key in entries:
                 raise file.error(f"has two layers named {name!r}")
             entries[key] = _entry(file, key, blob)
-            total += math.prod(entries[key].shape) * 4
-            check_size(file, key, 0, total)
     if not entries:
         raise file.error("holds no layer with weights")
     title = net.text(NET_NAME)

@@ -25,7 +25,7 @@ import numpy as np
 
 from minicnn.errors import import_extra
 from minicnn.weights import hdf5_child
-from minicnn.weights.source import Array, Entry, File, Shape, Source, check_size
+from minicnn.weights.source import Array, Entry, File, Shape, Source
 from minicnn.weights.zip_archive import Archive
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -127,14 +127,11 @@ def entries_of(file: File, told: dict[str, Any], unpacked: bytes, names: dict[st
     if len(set(titles)) < len(titles):
         twice = next(title for title in titles if titles.count(title) > 1)
         raise file.error(f"has two layers named {twice!r}")
-    total = 0
     entries: dict[str, Entry] = {}
     for (_, arrays), name in zip(layers, canonical(titles), strict=True):
         for place, row in enumerate(arrays):
             shape, dtype = tuple(row["shape"]), np.dtype(row["dtype"])
             size = math.prod(shape) * dtype.itemsize
-            check_size(file, row["path"], size, total)
-            total += size
             data = file.data if "at" in row else memoryview(unpacked)
             start = row["at"] if "at" in row else row["unpacked_at"]
             if start + size > len(data):

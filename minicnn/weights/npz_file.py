@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.weights.source import Array, Entry, File, Shape, Source, check_size
+from minicnn.weights.source import Array, Entry, File, Shape, Source
 from minicnn.weights.zip_archive import Archive
 
 NUMBERS = "fiub"  # kinds of dtype that are read: floats, integers, bool
@@ -27,7 +27,6 @@ def read(file: File, archive: Archive) -> Source:
     """
     entries: dict[str, Entry] = {}
     notes: list[str] = []
-    total = 0
     for member in archive.members:
         if not member.endswith(".npy"):
             notes.append(f"{member} is no array and was left aside")
@@ -37,8 +36,6 @@ def read(file: File, archive: Archive) -> Source:
         size, stored = math.prod(shape) * dtype.itemsize, archive.members[member].file_size - start
         if len(shape) > 8 or min(shape, default=0) < 0 or size != stored:
             raise file.error(f"{member}: shape {shape} of {dtype} needs {size:,} bytes, it has {stored:,}")
-        check_size(file, name, size, total)
-        total += size
         native = dtype.newbyteorder("=")
         entries[name] = Entry(shape, native, partial(_array, archive, member, start, shape, dtype, fortran))
     return Source(file.path, "npz", entries, notes=notes)

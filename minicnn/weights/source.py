@@ -147,9 +147,3 @@ def decode(raw: Any, dtype: str, *, byteorder: str = "little") -> Array:
 def dtype_of(name: str) -> np.dtype[Any]:
     """Return the dtype that ``decode`` gives."""
     return np.dtype(np.float32) if name == "bfloat16" else DTYPES[name]
-
-
-def check_size(file: File, what: str, count: int, total: int = 0) -> None:
-    """Refuse arrays of more bytes than any network of this library has by far."""
-    if count + total > MOST_BYTES:
-        raise file.error(f"{what}: {count + total:,} bytes are declared, more than {MOST_BYTES:,} are not read")

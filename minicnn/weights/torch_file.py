@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.weights.pickle_stream import ADVICE, Storage, TensorAt, parse
-from minicnn.weights.source import DTYPES, Array, Entry, File, Source, check_size, decode, dtype_of
+from minicnn.weights.source import DTYPES, Array, Entry, File, Source, decode, dtype_of
 from minicnn.weights.zip_archive import Archive
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -56,7 +56,8 @@ def read_zip(file: File, archive: Archive) -> Source:
     for name, at in _state(file, value, notes).items():
         member = storage(at)
         entries[name] = _entry(file, name, at, lambda member=member: archive.read(member), order)
-    without = [n for n in archive.members if n.startswith(f"{top}/data/") and archive.members[n].CRC == 0]
+    storages = [info for name, info in archive.members.items() if name.startswith(f"{top}/data/")]
+    without = [info for info in storages if info.CRC == 0 and info.file_size]
     if without:
         notes.append(f"{len(without)} storages have no checksum, so damage to them cannot be seen")
     return Source(file.path, "torch", entries, notes=notes)
@@ -190,7 +191,6 @@ def _entry(file: File, name: str, at: TensorAt, raw: Any, order: str) -> Entry:
         raise file.error(f"{name}: shape {at.shape} reaches number {last:,} of a storage of {numbers:,}")
     if count > numbers:
         raise file.error(f"{name}: shape {at.shape} repeats numbers of a storage of {numbers:,}")
-    check_size(file, name, count * size)
     return Entry(at.shape, dtype_of(at.dtype), lambda: _array(at, decode(raw(), at.dtype, byteorder=order)))
 
 

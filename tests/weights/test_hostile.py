@@ -307,6 +307,13 @@ def test_a_tensor_outside_its_storage_is_refused(refused, value, saying, contain
     assert saying in message or container is torch_stream
 
 
+def test_many_views_of_one_storage(refused):
+    """Each is sound; together they are far more than the file."""
+    million = tensor("0", (1_000_000,))
+    value = mapping(**{f"t{number}": million for number in range(2200)})
+    refused(torch_zip(value, {"0": np.zeros(1_000_000, "<f4")}), "its arrays have 8,800,000,000 bytes together")
+
+
 @pytest.mark.parametrize("changed", ["count", "keys", "twice", "cut", "more"])
 def test_a_stream_whose_storages_are_wrong(refused, changed):
     value, arrays = mapping(a=tensor()), {"0": np.arange(6, dtype="<f4")}

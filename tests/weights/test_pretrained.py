@@ -347,6 +347,8 @@ def test_the_names_of_the_classes_come_along(tmp_path):
     own = [f"kind {number}" for number in range(1000)]
     safetensors.numpy.save_file(arrays, tmp_path / "own.safetensors", {**facts, "classes": json.dumps(own)})
     assert models.load(tmp_path / "own.safetensors").classes == tuple(own)
+    pretrained.convert(tmp_path / "own.safetensors", "resnet18", tmp_path / "again.safetensors")
+    assert models.load(tmp_path / "again.safetensors").classes == tuple(own)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,10 @@ def test_a_layer_called_model_among_others_keeps_its_name(opened):
     assert list(opened(torch_zip(mapping(**{"model.a": tensor(), "other.b": tensor()})))) == ["model.a", "other.b"]
 
 
+def test_an_empty_storage_is_not_taken_for_one_without_a_checksum(opened):
+    assert opened(torch_zip(mapping(a=tensor("0", (0, 3))), {"0": np.zeros(0, "<f4")})).notes == []
+
+
 def test_a_zip_file_without_checksums_is_read_with_a_note(opened):
     """``torch.serialization`` can be told to leave them out: every CRC is then 0."""
     data = bytearray(torch_zip(mapping(a=tensor())))
