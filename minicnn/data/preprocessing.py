@@ -82,11 +82,36 @@ class Preprocessing:
         """
         if self.channels not in (1, 3):
             raise OptionError(f"preprocess: in_channels must be 1 (grey) or 3 (colour), got {self.channels}")
-        pixels = [self._cut(image) for image in _each(images)]
+        pixels = [self.cut(image) for image in _each(images)]
         if not pixels:
             return np.zeros((0, self.channels, self.size, self.size), np.float32)
-        x = np.stack(pixels).astype(np.float32)
-        x = x[:, None] if self.channels == 1 else x.transpose(0, 3, 1, 2)[:, :: -1 if self.order == "BGR" else 1]
+        return self.normalise(np.stack(pixels))
+
+    def normalise(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Do what comes after cutting: the order of the channels, the scale, mean and deviation.
+
+        Parameters
+        ----------
+        images : uint8 array, shape (N, channels, H, W)
+            As ``cut`` makes them, RGB; (N, H, W) if ``channels`` is 1.
+
+        Returns
+        -------
+        float32 array, shape (N, channels, H, W)
+
+        Examples
+        --------
+        >>> Preprocessing(size=2, scale=1.0).normalise(np.full((1, 3, 2, 2), 51, np.uint8))[0, 0]
+        array([[0.2, 0.2],
+               [0.2, 0.2]], dtype=float32)
+        """
+        if images.ndim == 3 and self.channels == 1:
+            images = images[:, None]
+        if images.ndim != 4 or images.shape[1] != self.channels:
+            raise ShapeError(f"normalise: images must have shape (N, {self.channels}, H, W), got {images.shape}")
+        if images.dtype != np.uint8:
+            raise DTypeError(f"normalise: images must be uint8 in 0 .. 255, got {images.dtype}")
+        x = images[:, :: -1 if self.order == "BGR" else 1].astype(np.float32)
         mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std))
         if self.channels == 1:
             mean, std = mean.mean(), std.mean()
@@ -97,11 +122,32 @@ class Preprocessing:
         resize = None if self.resize is None else round(self.resize * size / self.size)
         return replace(self, size=size, resize=resize, channels=channels)
 
-    def _cut(self, image: Any) -> Image:
-        """Resize one image (a Pillow image, or an array (H, W) or (H, W, 3)) and cut out the middle."""
+    def cut(self, image: Any, rng: object = None) -> Image:
+        """Resize one image and cut out the middle.
+
+        Parameters
+        ----------
+        image : Pillow image, or uint8 array, shape (H, W) or (C, H, W) with C 1 or 3
+        rng : object
+            Not used: so that it can be the ``transform`` of a ``data.Loader``.
+
+        Returns
+        -------
+        uint8 array, shape (channels, size, size)
+
+        Raises
+        ------
+        MissingExtraError
+            If Pillow is not installed.
+
+        Examples
+        --------
+        >>> Preprocessing(size=4, resize=6).cut(np.zeros((3, 90, 60), np.uint8)).shape
+        (3, 4, 4)
+        """
         pillow = import_extra("PIL.Image", "preprocessing")
         if not isinstance(image, pillow.Image):
-            image = pillow.fromarray(np.ascontiguousarray(image))
+            image = pillow.fromarray(np.ascontiguousarray(_rows_first(image)))
         image = image.convert("L" if self.channels == 1 else "RGB")
         width, height = image.size
         if self.resize is None:
@@ -114,18 +160,26 @@ class Preprocessing:
             corner = (left, top)
         if new != image.size:
             image = image.resize(new, pillow.Resampling[self.interpolation.upper()])
-        return np.asarray(image.crop((*corner, corner[0] + self.size, corner[1] + self.size)))
+        pixels = np.asarray(image.crop((*corner, corner[0] + self.size, corner[1] + self.size)))
+        return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _rows_first(image: Image) -> Image:
+    """Turn (C, H, W) into what Pillow knows, (H, W) or (H, W, 3)."""
+    if image.ndim == 2:
+        return image
+    return image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
 
 
 def _each(images: Any) -> Iterable[Any]:
-    """Yield the images of a batch, each as Pillow's or as an array (H, W) or (H, W, 3)."""
+    """Yield the images of a batch, each as Pillow's or as an array (H, W) or (C, H, W)."""
     if isinstance(images, np.ndarray):
         if images.dtype != np.uint8:
             raise DTypeError(f"preprocess: images must be uint8 in 0 .. 255, got {images.dtype}")
         if images.ndim == 3:
             return images
         if images.ndim == 4 and images.shape[1] in (1, 3):
-            return images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
+            return images
         hint = ": put the channels first" if images.ndim == 4 and images.shape[3] in (1, 3) else ""
         raise ShapeError(f"preprocess: images must have shape (N, H, W) or (N, 1 or 3, H, W), got {images.shape}{hint}")
     if isinstance(images, (str, bytes)) or not isinstance(images, Iterable):
@@ -146,4 +200,4 @@ def _checked(image: Any) -> Any:
         raise ShapeError(f"preprocess: each image must have shape (H, W) or (H, W, 3), got {image.shape}")
     if image.size == 0:
         raise ShapeError(f"preprocess: each image must have at least one pixel, got {image.shape}")
-    return image
+    return image if image.ndim == 2 else image.transpose(2, 0, 1)

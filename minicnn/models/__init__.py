@@ -62,6 +62,8 @@ def create(name: str, *, form: str | None = None, weights: Any = None, strict: b
             How many logits come out, and channels go in.
         ``include_top`` (True)
             False: the last maps come out, (N, C, H, W), and images of other sizes are welcome.
+        ``pooling`` (None)
+            ``"avg"`` or ``"max"`` with ``include_top=False``: one number of each of the last maps, (N, C).
         ``size`` (the form's)
             Height and width of the images that ``form.preprocess`` makes.
         ``width`` (1.0)

@@ -130,6 +130,29 @@ TORCH = Preprocessing(
 PLUS_MINUS_ONE = Preprocessing(size=224, resize=256, scale=1.0, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
+# What becomes of the last maps: one number of each.
+POOLS: dict[str, Callable[[], nn.Module]] = {
+    "avg": lambda: nn.Sequential({"mean": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}),
+    "max": lambda: nn.Sequential({"max": nn.GlobalMaxPool2d(), "flatten": nn.Flatten()}),
+}
+
+
+def pooling_stage(name: str, pooling: str | None, include_top: bool) -> dict[str, nn.Module]:
+    """Return the stage that a network without its top ends with, if any.
+
+    Raises
+    ------
+    OptionError
+        If there is no such pooling, or the network keeps its top.
+    """
+    if pooling is None:
+        return {}
+    check.choice(name, "pooling", pooling, tuple(POOLS))
+    if include_top:
+        raise OptionError(f"{name}: pooling is for include_top=False, got {pooling!r} with include_top=True")
+    return {"pool": POOLS[pooling]()}
+
+
 class ImageNetwork(nn.Sequential):
     """Named stages one after the other: (N, C, H, W) -> logits (N, classes), or without the top the last maps.
 
@@ -143,6 +166,8 @@ class ImageNetwork(nn.Sequential):
         How many channels go in, and logits come out.
     include_top : bool
         False: the last maps come out, and images of other sizes are welcome.
+    pooling : {"avg", "max"}, optional
+        With ``include_top=False``: one number of each of the last maps comes out, (N, C).
     size : int, optional
         Height and width of the images that ``form.preprocess`` makes; by default the form's own.
     width : float
@@ -171,6 +196,7 @@ class ImageNetwork(nn.Sequential):
         in_channels: int = 3,
         num_classes: int = 1000,
         include_top: bool = True,
+        pooling: str | None = None,
         size: int | None = None,
         width: float = 1.0,
     ) -> None:
@@ -179,6 +205,7 @@ class ImageNetwork(nn.Sequential):
         self.in_channels = check.integer(name, "in_channels", in_channels, 1)
         self.num_classes = check.integer(name, "num_classes", num_classes, 1)
         self.include_top = check.flag(name, "include_top", include_top)
+        self.pooling = pooling
         self.width = check.number(name, "width", width, 0.0)
         self.own_size = design.preprocess.size
         self.size = self.own_size if size is None else check.integer(name, "size", size, 1)
@@ -190,7 +217,7 @@ class ImageNetwork(nn.Sequential):
     def build(self, stages: Iterator[Stage]) -> None:
         """Take the stages as they are made; their layers start with the form's first weights."""
         with nn.init.using(self.form.first_weights):
-            for name, stage in stages:
+            for name, stage in (*stages, *pooling_stage(self.name, self.pooling, self.include_top).items()):
                 self.add_module(name, stage)
 
     def maps(self, count: int, multiple_of: int = 1) -> int:
@@ -200,7 +227,7 @@ class ImageNetwork(nn.Sequential):
     def mean_head(self, before: int, dropout: float = 0.0) -> Iterator[Stage]:
         """Make the top of the later networks: the mean of each map, dropout, one fully connected layer."""
         if self.include_top:
-            yield "pool", nn.Sequential({"mean": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()})
+            yield "pool", POOLS["avg"]()
             if dropout:
                 yield "drop", nn.Dropout(dropout)
             yield "fc", nn.Linear(before, self.num_classes)

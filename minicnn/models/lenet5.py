@@ -59,7 +59,7 @@ from minicnn.data.preprocessing import Preprocessing
 from minicnn.errors import DTypeError, OptionError, ShapeError, nearest
 from minicnn.functional import check
 from minicnn.functional.check import Input
-from minicnn.models.architecture import Architecture, Form, softmax
+from minicnn.models.architecture import Architecture, Form, pooling_stage, softmax
 
 # --------------------------------------------------------------------------------- the paper's tables
 
@@ -321,6 +321,8 @@ CAFFE = replace(
 
 FORMS = {form.name: form for form in (PAPER, MODERN, CAFFE)}
 
+TOP = ("full", "output")  # kinds of rows that include_top=False leaves out
+
 # --------------------------------------------------------------------------------- the network
 
 
@@ -337,6 +339,10 @@ class LeNet5(nn.Sequential):
         What ``self.form.loss`` is: ``"map"`` (equation 9) or ``"mse"`` (equation 8) in the paper's form.
     first_weights : str, optional
         The paper's form: ``"appendix_a"``, ±2.4 / F_i as printed, or ``"efficient_backprop"``, variance 1 / F_i.
+    include_top : bool
+        False: the maps of the last convolution (or subsampling) come out, without the full layers after it.
+    pooling : {"avg", "max"}, optional
+        With ``include_top=False``: one number of each of these maps.
 
     Raises
     ------
@@ -352,10 +358,13 @@ class LeNet5(nn.Sequential):
         num_classes: int = 10,
         criterion: str | None = None,
         first_weights: str | None = None,
+        include_top: bool = True,
+        pooling: str | None = None,
     ) -> None:
         design = FORMS[check.choice("lenet5", "form", form, tuple(FORMS))]
         self.in_channels = check.integer("lenet5", "in_channels", in_channels, 1)
         self.num_classes = check.integer("lenet5", "num_classes", num_classes, 1)
+        self.include_top, self.pooling = check.flag("lenet5", "include_top", include_top), pooling
         for option, only in design.fixed.items():
             if getattr(self, option) != only:
                 raise OptionError(f"lenet5: {option} must be {only} in form={form!r}, got {getattr(self, option)}")
@@ -366,7 +375,8 @@ class LeNet5(nn.Sequential):
             sees = sees.at(sees.size, self.in_channels)
         self.size = sees.size if isinstance(sees, Preprocessing) else SIZE
         self.form = replace(design, loss=design.criteria[self.criterion], preprocess=sees)
-        super().__init__({row.stage: _layers(row, before, design) for row, before in self.rows()})
+        stages = {row.stage: _layers(row, before, design) for row, before in self.rows()}
+        super().__init__(stages | pooling_stage("lenet5", pooling, include_top))
         rule = design.first_weights[self.first_weights]
         if rule is not None:
             self._initialise(rule)
@@ -375,6 +385,8 @@ class LeNet5(nn.Sequential):
         """Iterate over the table's rows, each with the number of maps before it."""
         before = self.in_channels
         for row in self.form.table:
+            if row.kind in TOP and not self.include_top:
+                break
             maps = self.num_classes if row.kind == "output" else row.maps
             yield row._replace(maps=maps), before
             before = maps

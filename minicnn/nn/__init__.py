@@ -36,5 +36,6 @@ from minicnn.nn.parameter import Buffer as Buffer
 from minicnn.nn.parameter import Parameter as Parameter
 from minicnn.nn.pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d
 from minicnn.nn.pooling import AvgPool2d as AvgPool2d
+from minicnn.nn.pooling import GlobalMaxPool2d as GlobalMaxPool2d
 from minicnn.nn.pooling import MaxPool2d as MaxPool2d
 from minicnn.nn.pooling import Subsample2d as Subsample2d

@@ -50,6 +50,7 @@ class Module:
     """
 
     training = True
+    frozen = False  # what `transfer.freeze` sets: in inference whatever `train()` says
     forward: Callable[..., Any]
 
     # ------------------------------------------------------------------------------- what it owns
@@ -163,10 +164,10 @@ class Module:
         error.raised_in = self  # type: ignore[attr-defined]
 
     def train(self, mode: bool = True) -> Self:
-        """Switch dropout and batch normalisation to training (or, with False, to inference)."""
+        """Switch dropout and batch normalisation to training (or, with False, to inference); frozen layers stay."""
         training = check.flag("train", "mode", mode)
         for module in self.modules():
-            module.training = training
+            module.training = training and not module.frozen
         return self
 
     def eval(self) -> Self:

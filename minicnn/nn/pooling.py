@@ -88,6 +88,22 @@ class AvgPool2d(_Pool):
         )
 
 
+class GlobalMaxPool2d(Module):
+    """Maximum of each whole map: (N, C, H, W) -> (N, C, 1, 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minicnn import nn
+    >>> nn.GlobalMaxPool2d()(np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3)).numpy().ravel()
+    array([ 5., 11.], dtype=float32)
+    """
+
+    def forward(self, input: Input) -> Tensor:
+        x = check.images("GlobalMaxPool2d", input)
+        return F.max_pool2d(x, (x.shape[2], x.shape[3]))
+
+
 class AdaptiveAvgPool2d(Module):
     """Mean over windows that divide any image into ``output_size``; 1 is the mean of the whole image."""
 

@@ -1,0 +1,15 @@
+"""Transfer learning: what one network has learnt from a million photos serves another task with a few hundred.
+
+A network is loaded without its last layers (``models.create(..., weights=..., include_top=False, pooling="avg")``),
+gets a new head, is frozen, and only the head learns; then, if the task is worth it, the last stages too. Read head.py
+and freezing.py first, they are what the word means; job.py is what ``minicnn transfer`` does.
+"""
+
+from minicnn.transfer.freezing import freeze as freeze
+from minicnn.transfer.freezing import frozen as frozen
+from minicnn.transfer.freezing import frozen_hashes as frozen_hashes
+from minicnn.transfer.freezing import trainable as trainable
+from minicnn.transfer.freezing import unfreeze as unfreeze
+from minicnn.transfer.head import Standardize as Standardize
+from minicnn.transfer.head import default_head as default_head
+from minicnn.transfer.head import with_head as with_head
