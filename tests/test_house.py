@@ -44,7 +44,7 @@ ROOMS = {
     "models/pretrained": ("numpy", "nn", "autograd", "errors", "files", "weights", "models"),
     "models/__init__": ("models", "nn", "errors", "data.classes"),
     "weights": ("numpy", "errors", "files"),
-    "data": ("numpy", "scipy", "errors"),
+    "data": ("numpy", "scipy", "errors", "kernels", "weights.pickle_stream", "weights.source"),
     "train": ("numpy", "scipy", *ALL),
     "transfer": ("numpy", "scipy", *ALL),
     "testing": ("numpy", "scipy", "hypothesis", *ALL),

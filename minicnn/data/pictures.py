@@ -57,6 +57,12 @@ def open_picture(path: str | Path, *, upright: bool = True) -> Any:
         raise LoadError(path, f"cannot be read: {reason}" if reason else f"damaged: {error}") from error
 
 
+def frames(path: str | Path) -> int:
+    """Count the pictures in a file that ``open_picture`` can read: 1, unless it is animated or has pages."""
+    with import_extra("PIL.Image", "reading images").open(path, formats=FORMATS) as picture:
+        return getattr(picture, "n_frames", 1)
+
+
 def read_photo(path: str | Path, *, upright: bool = True) -> Any:
     """Read a photo as eight bits of red, green and blue.
 

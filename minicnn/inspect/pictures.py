@@ -21,14 +21,22 @@ from minicnn.train.history import Row
 BLUE, ORANGE, PALE, GREY = "#0072B2", "#D55E00", "#E5E5E5", "#8A8A8A"
 
 
-def _figure(width: float, height: float) -> Any:
-    figure = import_extra("matplotlib.figure", "a picture").Figure
-    return figure(figsize=(width, height), dpi=130, layout="constrained")
+def figure(width: float, height: float) -> Any:
+    """Make an empty figure, so many inches wide and high."""
+    kind = import_extra("matplotlib.figure", "a picture").Figure
+    return kind(figsize=(width, height), dpi=130, layout="constrained")
 
 
-def _save(figure: Any, path: str | Path) -> None:
+def save(drawn: Any, path: str | Path) -> None:
+    """Write a figure into a PNG file.
+
+    Raises
+    ------
+    SaveError
+        If the file cannot be written.
+    """
     try:
-        figure.savefig(path, format="png")
+        drawn.savefig(path, format="png")
     except OSError as error:
         raise SaveError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -63,12 +71,12 @@ def draw_curves(history: Iterable[Row], path: str | Path, *, title: str = "") ->
     ['curves.png']
     """
     rows = list(history)
-    figure = _figure(9, 3.8)
+    sheet = figure(9, 3.8)
     columns: dict[str, list[tuple[float | None, float | None]]] = {
         "loss": [(row.train_loss, row.validation_loss) for row in rows],
         "errors (%)": [(_errors(row.train_accuracy), _errors(row.validation_accuracy)) for row in rows],
     }
-    for axes, (label, values) in zip(figure.subplots(1, 2), columns.items(), strict=True):
+    for axes, (label, values) in zip(sheet.subplots(1, 2), columns.items(), strict=True):
         drawn: list[float] = []
         for column, name, colour, marker in ((0, "training", BLUE, "o"), (1, "validation", ORANGE, "s")):
             points = [(row.epoch, pair[column]) for row, pair in zip(rows, values, strict=True)]
@@ -89,8 +97,8 @@ def draw_curves(history: Iterable[Row], path: str | Path, *, title: str = "") ->
         axes.spines[["top", "right"]].set_visible(False)
         if drawn:
             axes.legend(frameon=False)
-    figure.suptitle(title, fontsize=11)
-    _save(figure, path)
+    sheet.suptitle(title, fontsize=11)
+    save(sheet, path)
 
 
 def _errors(accuracy: float | None) -> float | None:
@@ -158,12 +166,12 @@ def draw_confusion(matrix: ArrayLike, names: Sequence[str], path: str | Path, *,
     if counts.shape != (size, size):
         raise ShapeError(f"draw_confusion: matrix must be (C, C) for {size} names, got {counts.shape}")
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = _figure(max(4.2, 0.46 * size + 1.4), max(3.9, 0.46 * size + 1.1))
+    drawn = figure(max(4.2, 0.46 * size + 1.4), max(3.9, 0.46 * size + 1.1))
     rgb = import_extra("matplotlib.colors", "a picture").to_rgb
     right, wrong, white = (np.array(rgb(colour)) for colour in (BLUE, ORANGE, "white"))
     tint = np.where(np.eye(size, dtype=bool)[..., None], right, wrong)
     strength = np.sqrt(shares)[..., None]
-    axes = figure.subplots()
+    axes = drawn.subplots()
     axes.imshow(white + (tint - white) * strength, aspect="equal")
     for row, column in zip(*np.nonzero(counts), strict=True):
         colour = "white" if strength[row, column, 0] > 0.6 else "black"
@@ -181,4 +189,4 @@ def draw_confusion(matrix: ArrayLike, names: Sequence[str], path: str | Path, *,
     axes.spines[:].set_color(GREY)
     errors = int(counts.sum() - np.trace(counts))
     axes.set_title(title or f"{errors} of {int(counts.sum())} wrong", fontsize=10)
-    _save(figure, path)
+    save(drawn, path)

@@ -157,6 +157,19 @@ def _with_weights(name: str, form: str | None, weights: Any, strict: bool, optio
     return built
 
 
+def known(name: str) -> str:
+    """Return the name of a network, if it is one.
+
+    Raises
+    ------
+    OptionError
+        If there is none of this name; the message gives the nearest that there is.
+    """
+    if name not in ARCHITECTURES:
+        raise OptionError(f"{name!r} is no network{nearest(name, ARCHITECTURES)} (`minicnn models` lists all)")
+    return name
+
+
 def _known(what: str, value: Any, names: Any) -> Any:
     if value not in builtins.list(names):
         known = ", ".join(map(repr, names))

@@ -7,7 +7,6 @@ under our own names, with all that belongs to them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from minicnn.files import replacing
 from minicnn.nn.module import LoadReport
 from minicnn.weights import layouts, names, safetensors_file
 from minicnn.weights.names import Place
-from minicnn.weights.source import Source
+from minicnn.weights.source import Source, sha256
 
 VERSION = "1"
 NUMBERED = ("keras", "caffe")  # formats that number the arrays of a layer
@@ -493,7 +492,7 @@ def convert(
         "form": known.form,
         "options": json.dumps(known.options),
         "source": Path(source).name,
-        "sha256": _sha256(source),
+        "sha256": sha256(source),
     }
     if hasattr(model.form.preprocess, "mean"):
         facts["preprocessing"] = json.dumps(asdict(model.form.preprocess))
@@ -503,9 +502,3 @@ def convert(
     with replacing(out) as temporary:
         safetensors_file.write(temporary, arrays, facts)
     return known, notes
-
-
-def _sha256(path: str | Path) -> str:
-    with open(path, "rb") as file:
-        digest: str = hashlib.file_digest(file, "sha256").hexdigest()
-        return digest

@@ -7,6 +7,7 @@ from minicnn.train import schedules as schedules
 from minicnn.train.adam import Adam as Adam
 from minicnn.train.adam import AdamW as AdamW
 from minicnn.train.callback import Callback as Callback
+from minicnn.train.callback import KeepBest as KeepBest
 from minicnn.train.callback import Run as Run
 from minicnn.train.checkpoint import Checkpoint as Checkpoint
 from minicnn.train.fit import Evaluation as Evaluation

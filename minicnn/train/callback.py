@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
 
 from minicnn.data import Loader
+from minicnn.errors import OptionError
 from minicnn.nn import Module
+from minicnn.train.checkpoint import Checkpoint
 from minicnn.train.history import History
 from minicnn.train.optimizer import Optimizer
 
@@ -79,3 +84,65 @@ class Callback:
 
     def on_end(self, run: Run) -> None:
         """At the very end, also when an error ends the run."""
+
+
+class KeepBest(Callback):
+    """Keep the weights of the epoch with the lowest validation loss, and stop when no better one comes.
+
+    Which epoch that is, the history says: nothing else is remembered, so a resumed run goes on as if never stopped.
+
+    Parameters
+    ----------
+    file : path
+        Where these weights are kept.
+    patience : int, optional
+        Stop after so many epochs without a lower loss; None: never.
+
+    Raises
+    ------
+    OptionError
+        If ``patience`` is not a positive integer.
+    """
+
+    def __init__(self, file: str | Path, patience: int | None = None) -> None:
+        if patience is not None and (isinstance(patience, bool) or not isinstance(patience, int) or patience < 1):
+            raise OptionError(f"KeepBest: patience must be an integer >= 1, got {patience!r}")
+        self.file, self.patience = Path(file), patience
+
+    def on_epoch_start(self, run: Run) -> None:
+        """Do what a run that was killed after its checkpoint could not do any more."""
+        if run.epoch and run.batch == 0:
+            self.on_epoch_end(run)
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Keep the weights if they are the best so far; stop if the best are old."""
+        best = self.epoch(run.history)
+        if best == run.epoch:
+            Checkpoint(run.model.state_dict(), {}, {"epoch": best}).save(self.file)
+        run.stop = run.stop or (self.patience is not None and run.epoch - best >= self.patience)
+
+    @staticmethod
+    def epoch(history: History) -> int:
+        """Return the epoch with the lowest validation loss (counted from 1), the first of equals.
+
+        Raises
+        ------
+        OptionError
+            If nothing was validated.
+        """
+        losses = [row.validation_loss for row in history]
+        if not losses or None in losses:
+            raise OptionError("KeepBest: needs a validation loss of every epoch: give `validation` to fit")
+        return int(np.argmin(np.nan_to_num(np.asarray(losses, np.float64), nan=np.inf))) + 1
+
+    def restore(self, model: Module) -> int:
+        """Give a network the best weights, and return their epoch.
+
+        Raises
+        ------
+        LoadError
+            If they cannot be read.
+        """
+        checkpoint = Checkpoint.load(self.file)
+        model.load_state_dict(checkpoint.model)
+        return int(checkpoint.facts["epoch"])

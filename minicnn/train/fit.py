@@ -35,6 +35,9 @@ from minicnn.train.run_folder import RunFolder, holds_checkpoint
 from minicnn.train.schedules import Schedule
 
 
+Preprocess = Callable[[Array], Array]
+
+
 class Evaluation(TypedDict):
     """What ``evaluate`` returns."""
 
@@ -51,6 +54,7 @@ def fit(
     optimizer: Optimizer,
     epochs: int,
     loss: Loss | None = None,
+    preprocess: Preprocess | None = None,
     schedule: Schedule | None = None,
     validation: Loader | None = None,
     callbacks: Sequence[Callback] = (),
@@ -73,6 +77,9 @@ def fit(
         How often to go through the data, those before a resumption included.
     loss : function, optional
         ``(outputs, labels) -> Tensor`` of one number, the mean over the batch; by default that of the model's form.
+    preprocess : function, optional
+        From the images of a batch to what the network wants; by default that of the model's form. Photos that a
+        ``transform`` has cut out already want ``form.preprocess.normalise``.
     schedule : function, optional
         From progress in epochs (2.5: in the middle of the third) to a factor on the learning rate.
     validation : Loader, optional
@@ -129,7 +136,7 @@ def fit(
     for name, loader in (("data", data), ("validation", validation)):
         if loader is not None and len(loader) == 0:
             raise OptionError(f"fit: {name} must hold at least one image, got an empty data set")
-    task = _Task(model, loss)
+    task = _Task(model, loss, preprocess)
     run = Run(model, optimizer, data, epochs)
     settings = _settings(run, schedule)
     watchers = [*([ProgressBar()] if progress else []), *callbacks]
@@ -162,6 +169,8 @@ def fit(
                 optimizer.start_epoch(model, task.preprocess(images), labels, task.loss)
             for watcher in watchers:
                 watcher.on_epoch_start(run)
+            if run.stop:  # a run that had stopped by itself was resumed
+                break
             model.train()
             for images, labels in data.batches(run.epoch, start=run.batch):
                 if schedule is not None:
@@ -173,22 +182,24 @@ def fit(
                 stop_if_asked()
                 if save_every is not None and run.batch % save_every == 0:
                     save()
-            _finish_epoch(run, evaluate(model, validation, loss) if validation is not None else None)
+            _finish_epoch(run, evaluate(model, validation, loss, preprocess) if validation is not None else None)
             save()
             for watcher in watchers:
                 watcher.on_epoch_end(run)
     return run.history
 
 
-def evaluate(model: Module, data: Loader, loss: Loss | None = None) -> Evaluation:
+def evaluate(
+    model: Module, data: Loader, loss: Loss | None = None, preprocess: Preprocess | None = None
+) -> Evaluation:
     """Let the network answer, in evaluation mode and without learning.
 
     Parameters
     ----------
     model : Module
     data : Loader
-    loss : function, optional
-        By default that of the model's form.
+    loss, preprocess : function, optional
+        By default those of the model's form.
 
     Returns
     -------
@@ -205,7 +216,7 @@ def evaluate(model: Module, data: Loader, loss: Loss | None = None) -> Evaluatio
     >>> result["predicted"], round(result["accuracy"], 3)
     (array([0, 1, 2]), 0.667)
     """
-    task = _Task(model, loss)
+    task = _Task(model, loss, preprocess)
     losses = 0.0
     answers: list[tuple[Array, Array]] = [(np.empty(0, np.int64), np.empty(0, np.int64))]
     with model.inference(), no_grad():
@@ -225,9 +236,9 @@ def evaluate(model: Module, data: Loader, loss: Loss | None = None) -> Evaluatio
 class _Task:
     """What stands before and after the network: its form's functions, or plain ones."""
 
-    def __init__(self, model: Module, loss: Loss | None) -> None:
+    def __init__(self, model: Module, loss: Loss | None, preprocess: Preprocess | None) -> None:
         form = getattr(model, "form", None)
-        self.preprocess: Callable[[Array], Array] = form.preprocess if form else lambda images: images
+        self.preprocess: Preprocess = preprocess or (form.preprocess if form else lambda images: images)
         self.predict: Callable[[Any], Array] = form.predict if form else lambda outputs: np.argmax(outputs, axis=1)
         self.loss: Loss = loss or (form.loss if form else functional.cross_entropy)
 
@@ -253,7 +264,8 @@ def _step(run: Run, task: _Task, images: Array, labels: Array, folder: RunFolder
     run.optimizer.step()
     run.batch += 1
     run.seen += len(labels)
-    run.correct += int(np.sum(task.predict(outputs) == labels))
+    likeliest = labels if labels.ndim == 1 else labels.argmax(axis=1)  # of labels that a mixup has made
+    run.correct += int(np.sum(task.predict(outputs) == likeliest))
     run.loss_sum += float(loss) * len(labels)
 
 
@@ -302,6 +314,8 @@ def _settings(run: Run, schedule: Schedule | None) -> dict[str, Any]:
         "shuffle": run.data.shuffle,
         "seed": run.data.seed,
         "transform": _in_words(run.data.transform),
+        "mix": _in_words(run.data.mix),
+        "balanced": run.data.balanced,
     }
     normal: dict[str, Any] = json.loads(json.dumps(settings))
     return normal
@@ -337,5 +351,5 @@ def _start_or_resume(run: Run, folder: RunFolder, settings: dict[str, Any], resu
     for name in PLACE:
         setattr(run, name, facts["place"][name])
     for name, value in facts["settings"].items():
-        if settings[name] != value:
+        if settings.get(name) != value:
             warnings.warn(f"fit: resumed with {name}={settings[name]}, the run had {value}", stacklevel=3)

@@ -100,11 +100,17 @@ def parse(file: File, data: memoryview, start: int = 0, *, name: str = "the pick
         If the pickle ends too early, has an opcode or a name that no file of weights has, or an operand of the
         wrong kind.
     """
-    return _Machine(file, data, start, name).run()
+    return Machine(file, data, start, name).run()
 
 
-class _Machine:
-    """The pickle machine: a stack, marks in it, and a memo of earlier values."""
+class Machine:
+    """The pickle machine: a stack, marks in it, and a memo of earlier values.
+
+    What names mean stands in ``find``, ``call``, ``make`` and ``build``, here as torch uses them; a reader of other
+    pickles (``data/cifar.py``) has its own.
+    """
+
+    advice = ADVICE
 
     def __init__(self, file: File, data: memoryview, start: int, name: str) -> None:
         self.file, self.data, self.at, self.name = file, data, start, name
@@ -125,7 +131,7 @@ class _Machine:
                 return value, self.at
             operation = OPERATIONS.get(opcode)
             if operation is None:
-                raise self.error(f"has the opcode {_title(opcode)}, which no file of weights has{ADVICE}")
+                raise self.error(f"has the opcode {_title(opcode)}, which no file of weights has{self.advice}")
             operation(self)
         raise self.error(f"has more than {MOST_OPCODES:,} opcodes")
 
@@ -212,7 +218,7 @@ class _Machine:
     def make(self) -> None:
         arguments, kind = self.pop(), self.pop()
         if kind != OLD_PARAMETER or type(arguments) is not tuple or not all(type(a) is TensorAt for a in arguments[:1]):
-            raise self.error(f"makes an object of {kind if type(kind) is Global else type(kind).__name__}{ADVICE}")
+            raise self.error(f"makes an object of {kind if type(kind) is Global else type(kind).__name__}{self.advice}")
         self.push(OldParameter(arguments[0] if arguments else None))
 
     def build(self) -> None:
@@ -225,7 +231,7 @@ class _Machine:
             return
         self.push(value)
         if type(value) not in (dict, Ignored):
-            raise self.error(f"sets attributes of a {value if type(value) is Global else type(value).__name__}{ADVICE}")
+            raise self.error(f"sets attributes of a {value if type(value) is Global else type(value).__name__}{self.advice}")
 
     # ------------------------------------------------------------------------------- names and tensors
 
@@ -234,7 +240,7 @@ class _Machine:
         if found not in ALLOWED and not (found.module == "torch" and DTYPE_NAMES.fullmatch(found.name)):
             whole = found.module.startswith(("torch.nn.modules", "torchvision.", "timm.")) or found.module == "__main__"
             why = "a whole model was pickled, and that is code" if whole else "nothing in a file of weights needs it"
-            raise self.error(f"names {found}, which is refused: {why}{ADVICE}")
+            raise self.error(f"names {found}, which is refused: {why}{self.advice}")
         self.push(found)
 
     def find_storage(self) -> None:
@@ -255,7 +261,7 @@ class _Machine:
     def call(self) -> None:
         arguments, function = self.pop(), self.pop()
         if type(function) is not Global or type(arguments) is not tuple:
-            raise self.error(f"calls a value of type {type(function).__name__}{ADVICE}")
+            raise self.error(f"calls a value of type {type(function).__name__}{self.advice}")
         if function in HARMLESS:
             self.push(Ignored())
         elif function == ORDERED_DICT:
@@ -289,13 +295,13 @@ class _Machine:
                     said = rest[2] if len(rest) > 2 else None
                     dtype = said.name if type(said) is Global else None
                 if dtype not in DTYPES:
-                    raise self.error(f"has a tensor of dtype {dtype}, which is not read{ADVICE}")
+                    raise self.error(f"has a tensor of dtype {dtype}, which is not read{self.advice}")
                 return TensorAt(storage, offset, shape, strides, dtype)
         raise self.error(f"calls {function} with arguments that it never has")
 
 
 STOP = ord(".")
-OPERATIONS: dict[int, Callable[[_Machine], None]] = {
+OPERATIONS: dict[int, Callable[[Machine], None]] = {
     0x80: lambda m: _protocol(m),  # PROTO
     ord("N"): lambda m: m.push(None),
     0x88: lambda m: m.push(True),
@@ -332,10 +338,10 @@ OPERATIONS: dict[int, Callable[[_Machine], None]] = {
 }
 
 
-def _protocol(machine: _Machine) -> None:
+def _protocol(machine: Machine) -> None:
     version = machine.number("<B")
     if version != 2:
-        raise machine.error(f"has protocol {version}; torch writes protocol 2{ADVICE}")
+        raise machine.error(f"has protocol {version}; protocol 2 is read{machine.advice}")
 
 
 def _title(opcode: int) -> str:

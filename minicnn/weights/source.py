@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -147,3 +148,10 @@ def decode(raw: Any, dtype: str, *, byteorder: str = "little") -> Array:
 def dtype_of(name: str) -> np.dtype[Any]:
     """Return the dtype that ``decode`` gives."""
     return np.dtype(np.float32) if name == "bfloat16" else DTYPES[name]
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file's contents."""
+    with open(path, "rb") as file:
+        digest: str = hashlib.file_digest(file, "sha256").hexdigest()
+        return digest

@@ -1,0 +1,266 @@
+"""How good a network is, in all the figures that people ask for, with how far each can be trusted.
+
+scikit-learn computes what it has; the calibration error and the bootstrap are a few lines of NumPy each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from minicnn.autograd import Array
+from minicnn.errors import LabelError, NotFiniteError, OptionError, ShapeError, import_extra
+from minicnn.train.metrics import accuracy, confusion_matrix, top_k_accuracy
+
+BINS = 15  # of the reliability diagram, as in Guo et al. 2017
+LEAST = 1e-15  # the probability below which the loss does not grow any more
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The answers of about one confidence: what was claimed, what was true, and of how many."""
+
+    confidence: float
+    accuracy: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where a figure lies with 95 % probability, were other images drawn from the same source."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What ``measure`` finds; ``str()`` is a table, ``as_dict()`` what JSON can hold.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the classes.
+    count : int
+        Images.
+    loss : float
+        Mean of -log(probability of the true class), natural logarithm.
+    accuracy, top5 : float
+        Share of images whose class has the highest probability, one of the five highest; ``top5`` is None with fewer
+        than six classes, where it would say nothing.
+    precision, recall, f1 : arrays, shape (classes,)
+        Of each class, 0 where there is nothing to divide by.
+    support : array of int, shape (classes,)
+        Images of each class.
+    macro, weighted : dict
+        Means of ``precision``, ``recall``, ``f1`` over the classes that occur, all alike or by support.
+    confusion : array of int, shape (classes, classes)
+        Images by true class (row) and answer (column).
+    roc_auc : float or None
+        Area under the ROC curve: of two classes that of the second, else the mean of each class against the rest. None
+        if a class does not occur.
+    ece : float
+        Expected calibration error: mean distance between confidence and accuracy in 15 bins of confidence, each as
+        heavy as it has images (Guo et al. 2017, "On calibration of modern neural networks", equation 3).
+    bins : tuple of Bin
+        These bins, without empty ones.
+    accuracy_interval, f1_interval : Interval
+        95 % intervals of the accuracy and the macro F1, by percentile bootstrap (Efron and Tibshirani 1993, chapter 13).
+    """
+
+    names: tuple[str, ...]
+    count: int
+    loss: float
+    accuracy: float
+    top5: float | None
+    precision: Array
+    recall: Array
+    f1: Array
+    support: Array
+    macro: dict[str, float]
+    weighted: dict[str, float]
+    confusion: Array
+    roc_auc: float | None
+    ece: float
+    bins: tuple[Bin, ...]
+    accuracy_interval: Interval
+    f1_interval: Interval
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as JSON knows it."""
+        classes = {
+            name: {"precision": p, "recall": r, "f1": f, "support": n}
+            for name, p, r, f, n in zip(
+                self.names, *(column.tolist() for column in (self.precision, self.recall, self.f1, self.support)),
+                strict=True,
+            )
+        }  # fmt: skip
+        return {
+            "count": self.count,
+            "loss": self.loss,
+            "accuracy": self.accuracy,
+            "accuracy_interval": [self.accuracy_interval.low, self.accuracy_interval.high],
+            "top5": self.top5,
+            "classes": classes,
+            "macro": self.macro,
+            "macro_f1_interval": [self.f1_interval.low, self.f1_interval.high],
+            "weighted": self.weighted,
+            "confusion": self.confusion.tolist(),
+            "roc_auc": self.roc_auc,
+            "ece": self.ece,
+            "bins": [[bin.confidence, bin.accuracy, bin.count] for bin in self.bins],
+        }
+
+    def __str__(self) -> str:
+        width = max(12, *map(len, self.names))
+        lines = [f"{'':{width}}  precision  recall      F1  images"]
+        for name, p, r, f, n in zip(self.names, self.precision, self.recall, self.f1, self.support, strict=True):
+            lines.append(f"{name:{width}}  {p:9.3f}  {r:6.3f}  {f:6.3f}  {n:6d}")
+        for name, means in (("mean", self.macro), ("weighted", self.weighted)):
+            p, r, f = means.values()
+            lines.append(f"{name:{width}}  {p:9.3f}  {r:6.3f}  {f:6.3f}  {self.count:6d}")
+        of_accuracy, of_f1 = (
+            f"(95 %: {100 * at.low:.1f} .. {100 * at.high:.1f})" for at in (self.accuracy_interval, self.f1_interval)
+        )
+        lines += ["", f"accuracy  {100 * self.accuracy:6.2f} %  {of_accuracy}"]
+        lines += [f"top 5     {100 * self.top5:6.2f} %"] if self.top5 is not None else []
+        lines += [f"macro F1  {100 * self.macro['f1']:6.2f} %  {of_f1}"]
+        lines += [f"ROC AUC   {self.roc_auc:8.4f}"] if self.roc_auc is not None else []
+        lines += [f"loss      {self.loss:8.4f}", f"ECE       {100 * self.ece:6.2f} %"]
+        return "\n".join(lines)
+
+
+def measure(
+    labels: ArrayLike, probabilities: ArrayLike, names: Sequence[str] | None = None, *, bootstrap: int = 1000, seed: int = 0
+) -> Measures:  # fmt: skip
+    """Compare a network's answers with the truth.
+
+    Parameters
+    ----------
+    labels : array of int, shape (N,)
+        The true classes.
+    probabilities : array, shape (N, classes)
+        What the network says; rows sum to 1.
+    names : sequence of str, optional
+        Of the classes; by default their numbers.
+    bootstrap : int
+        How many samples of N images are drawn for the intervals.
+    seed : int
+        Of these draws.
+
+    Returns
+    -------
+    Measures
+
+    Raises
+    ------
+    OptionError
+        If there are no images, or a row of probabilities does not sum to 1.
+    ShapeError
+        If the shapes do not fit each other.
+    LabelError
+        If a label is outside 0 .. classes - 1.
+    NotFiniteError
+        If a probability is NaN or infinite.
+    MissingExtraError
+        If scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> found = measure([0, 0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]], ["ant", "bee"])
+    >>> found.accuracy, found.recall, found.confusion.tolist()
+    (0.75, array([0.5, 1. ]), [[1, 1], [0, 2]])
+    >>> round(found.ece, 3), found.roc_auc
+    (0.35, 1.0)
+    """
+    y, chances = np.asarray(labels), np.asarray(probabilities, np.float64)
+    _check(y, chances)
+    count, classes = chances.shape
+    called = tuple(map(str, range(classes) if names is None else names))
+    if len(called) != classes:
+        raise ShapeError(f"measure: names must be one per class, got {len(called)} for {classes} classes")
+    metrics = import_extra("sklearn.metrics", "measuring a network")
+    answers = chances.argmax(axis=1)
+    confusion = confusion_matrix(y, answers, classes)
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        y, answers, labels=range(classes), zero_division=0
+    )
+    there = support > 0
+    columns = {"precision": precision, "recall": recall, "f1": f1}
+    chosen = np.random.default_rng(seed).integers(count, size=(bootstrap, count))
+    right = answers == y
+    bins = _bins(chances.max(axis=1), right)
+    return Measures(
+        names=called,
+        count=count,
+        loss=float(-np.log(np.maximum(chances[np.arange(count), y], LEAST)).mean()),
+        accuracy=accuracy(y, answers),
+        top5=top_k_accuracy(y, chances, 5) if classes > 5 else None,
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        support=support,
+        macro={name: float(column[there].mean()) for name, column in columns.items()},
+        weighted={name: float(np.average(column, weights=support)) for name, column in columns.items()},
+        confusion=confusion,
+        roc_auc=_roc_auc(metrics, y, chances) if there.all() and classes > 1 else None,
+        ece=sum(bin.count / count * abs(bin.accuracy - bin.confidence) for bin in bins),
+        bins=bins,
+        accuracy_interval=_interval([right[rows].mean() for rows in chosen]),
+        f1_interval=_interval([_macro_f1(confusion_matrix(y[rows], answers[rows], classes)) for rows in chosen]),
+    )
+
+
+def _check(labels: Array, chances: Array) -> None:
+    if chances.ndim != 2 or labels.shape != chances.shape[:1]:
+        raise ShapeError(
+            f"measure: probabilities must be (N, classes) for labels (N,), got {chances.shape}, {labels.shape}"
+        )
+    if chances.size == 0:
+        raise OptionError("measure: there must be at least one image and one class, got " + str(chances.shape))
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= chances.shape[1]:
+        raise LabelError(
+            f"measure: labels must be integers in 0 .. {chances.shape[1] - 1}, got {labels.dtype} in "
+            f"{labels.min()} .. {labels.max()}"
+        )
+    if not np.isfinite(chances).all():
+        raise NotFiniteError(f"measure: probabilities must be finite, {(~np.isfinite(chances)).sum()} are not")
+    sums = chances.sum(axis=1)
+    if chances.min() < 0 or abs(sums - 1).max() > 1e-3:
+        row = int(abs(sums - 1).argmax())
+        raise OptionError(f"measure: rows of probabilities must be >= 0 and sum to 1, row {row} sums to {sums[row]:.4g}")
+
+
+def _bins(confidence: Array, right: Array) -> tuple[Bin, ...]:
+    """Sort the answers by confidence into bins of one width."""
+    places = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return tuple(
+        Bin(float(confidence[places == place].mean()), float(right[places == place].mean()), int(count))
+        for place, count in enumerate(np.bincount(places, minlength=BINS))
+        if count
+    )
+
+
+def _roc_auc(metrics: Any, labels: Array, chances: Array) -> float:
+    binary = chances.shape[1] == 2
+    scores, options = (chances[:, 1], {}) if binary else (chances, {"multi_class": "ovr", "labels": range(chances.shape[1])})
+    return float(metrics.roc_auc_score(labels, scores, **options))
+
+
+def _macro_f1(confusion: Array) -> float:
+    """Return the mean F1 of the classes that occur: 2 right / (answers + images)."""
+    images = confusion.sum(axis=1)
+    there = images > 0
+    f1 = 2 * np.diag(confusion)[there] / (confusion.sum(axis=0) + images)[there]
+    return float(f1.mean())
+
+
+def _interval(values: list[Any]) -> Interval:
+    if not values:
+        raise OptionError("measure: bootstrap must be >= 1, got 0")
+    low, high = np.percentile(values, (2.5, 97.5))
+    return Interval(float(low), float(high))

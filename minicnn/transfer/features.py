@@ -1,0 +1,176 @@
+"""What a frozen network makes of every photo, computed once and kept on disk.
+
+While a base is frozen, a photo's features are the same in every epoch: a head that learns from them learns in seconds.
+To have augmentation all the same, several views of each photo pass through the base, and in each epoch the head sees one
+of them, drawn by (seed, epoch, row). The file is named by a hash of all that the features depend on: the network's
+weights, the preprocessing, the views, the contents of the photos, and the kernels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minicnn import weights
+from minicnn.autograd import Array, no_grad
+from minicnn.data import Loader
+from minicnn.data.dataset import Dataset
+from minicnn.data.loader import Transform
+from minicnn.data.preprocessing import Preprocessing
+from minicnn.errors import LoadError, import_extra
+from minicnn.files import replacing
+from minicnn.kernels import jit
+from minicnn.nn import Module
+from minicnn.transfer.freezing import digest
+from minicnn.weights import safetensors_file
+
+KEPT = 20  # files of features; the oldest go first
+
+
+@dataclass(frozen=True)
+class Views:
+    """Several views of one image: those on which it is tested, and as many as asked of its augmentation.
+
+    A ``transform`` of a ``Loader``: (C, H, W) -> (V, C, size, size).
+
+    Attributes
+    ----------
+    cut : Preprocessing
+        Its ``cut`` is the first view.
+    mirror : bool
+        Whether the second view is the first one's mirror image.
+    augment : function, optional
+        ``(image, rng) -> (C, size, size)``
+    count : int
+        How many views of that follow.
+    """
+
+    cut: Preprocessing
+    mirror: bool = False
+    augment: Transform | None = None
+    count: int = 0
+
+    @property
+    def tested(self) -> int:
+        """How many views come first that no random number has a part in."""
+        return 1 + self.mirror
+
+    def __call__(self, image: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+        """Return the views of an image."""
+        plain = self.cut.cut(image)
+        drawn = [] if self.augment is None else [self.augment(image, rng) for _ in range(self.count)]
+        return np.stack([plain, *([plain[..., ::-1]] * self.mirror), *drawn])
+
+
+def one_view(views: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """Draw one of the views of an image, or of its features: a ``transform`` for features (N, views, F)."""
+    view: NDArray[Any] = views[rng.integers(len(views))]
+    return view
+
+
+def features(
+    base: Any,
+    images: Dataset,
+    views: Transform,
+    *,
+    seed: int = 0,
+    batch_size: int = 16,
+    workers: int = 2,
+    folder: Path | None = None,
+    tell: Callable[[int], None] = lambda images: None,
+) -> Array:
+    """Return what a network makes of every view of every image, in inference mode.
+
+    Parameters
+    ----------
+    base : Module
+        Of ``models.create(..., include_top=False)``.
+    images : Dataset
+    views : function
+        ``(image, rng) -> uint8 (V, C, size, size)``: a ``Views``, or anything with a repr that says what it does.
+    seed : int
+        Of the random numbers that ``views`` gets.
+    batch_size : int
+        Images that go through the network together, all their views at once.
+    workers : int
+        Threads that read and cut images.
+    folder : path, optional
+        Where files of features are kept; None: nothing is kept. ``cache_folder()`` is the user's.
+    tell : function
+        Is told after each batch how many images are done.
+
+    Returns
+    -------
+    array, float32, shape (N, V, F) or (N, V, C, H, W)
+
+    Raises
+    ------
+    LoadError
+        If a photo cannot be read.
+    """
+    file = None if folder is None else folder / f"{key(base, images, views, seed, batch_size)}.safetensors"
+    if file is not None and (kept := _kept(file)) is not None:
+        tell(len(images))
+        return kept
+    found: list[Array] = []
+    done = 0
+    with base.inference(), no_grad():
+        for batch, _ in Loader(images, batch_size, transform=views, seed=seed, workers=workers).batches(0):
+            pixels = base.form.preprocess.normalise(batch.reshape(-1, *batch.shape[2:]))
+            made = base(pixels).numpy()
+            found.append(made.reshape(*batch.shape[:2], *made.shape[1:]))
+            done += len(batch)
+            tell(done)
+    made = np.concatenate(found)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as temporary:
+            safetensors_file.write(temporary, {"features": made}, {})
+        _prune(file.parent)
+    return made
+
+
+def key(base: Any, images: Dataset, views: Transform, seed: int, batch_size: int) -> str:
+    """Return a name for features: a hash of all that they depend on."""
+    parts = (
+        base.config, digest(base), base.form.preprocess, views, images.digest(), seed, batch_size, jit.fingerprint()
+    )  # fmt: skip
+    return hashlib.sha256("\n".join(map(repr, parts)).encode()).hexdigest()[:32]
+
+
+def cache_folder() -> Path:
+    """Return the user's folder for features: ``$MINICNN_CACHE_DIR/features``, or in a folder for caches."""
+    chosen = os.environ.get("MINICNN_CACHE_DIR")
+    return Path(chosen or import_extra("pooch", "keeping features").os_cache("minicnn")) / "features"
+
+
+def _kept(file: Path) -> Array | None:
+    """Read a file of features; None if there is none, or it is damaged: then they are computed again."""
+    if not file.exists():
+        return None
+    try:
+        made = np.array(weights.open(file)["features"].read())
+    except (LoadError, KeyError):
+        return None
+    os.utime(file)
+    return made
+
+
+def _prune(folder: Path) -> None:
+    files = sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in files[KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def measured(head: Module, made: Array) -> None:
+    """Let the layers of a head that want to know the features' scale measure it."""
+    for module in head.modules():
+        if hasattr(module, "measure"):
+            module.measure(made)
