@@ -1,7 +1,7 @@
 """Brightness, contrast, saturation and hue of an image, fast. Read reference/colour.py first.
 
-- All steps are done to a block of pixels while the first-level cache holds it. Only contrast, which wants the mean of the
-  whole image, begins a new pass.
+- All steps are done to a block of pixels while the first-level cache holds it. Only contrast, which wants the mean of
+  the whole image, begins a new pass.
 - Hue without branches: which of three formulas holds is a choice between numbers, so vectors can do it.
 - One launch per image: images are shared out among threads, not their pixels.
 """
@@ -110,7 +110,7 @@ def _share(k):
 
 
 def adjust(image, *, steps):
-    """Return an RGB image (3, H, W), uint8 or float32 in 0 .. 1, after ``steps``: (what, amount), one after the other."""
+    """Return an RGB image (3, H, W), uint8 or float32, after ``steps``: (what, amount), one after the other."""
     n = image.shape[1] * image.shape[2]
     out = np.empty(image.shape, image.dtype)
     codes = np.array([CODES[what] for what, _ in steps], np.int64)

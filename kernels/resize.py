@@ -1,7 +1,7 @@
 """Another size, fast. Read reference/resize.py first.
 
-- Only the rows and columns that are needed are touched. Pixels may lie as in files, their colours side by side, or plane
-  by plane: the first step reads either and writes planes.
+- Only the rows and columns that are needed are touched. Pixels may lie as in files, their colours side by side, or
+  plane by plane: the first step reads either and writes planes.
 - In the second step all pixels of a row share their weights, so the compiler makes vectors of it.
 - A random part of an image needs new weights each time: they are made here and not in Python (20 us instead of 2 ms).
 """
@@ -113,6 +113,19 @@ def resize(image, *, box, size, kind, mirror):
     half = np.float32(0.5 if image.dtype == np.uint8 else 0)
     top, far = (np.float32(255.5), np.float32(255.5)) if half else (np.float32(1), np.float32(np.inf))
     near = np.float32(0) if half else -far
-    launch(_narrow, len(planes) * (last - first), planes, step, first, columns, mirror, near, far, half, narrow, work=places)
+    launch(
+        _narrow,
+        len(planes) * (last - first),
+        planes,
+        step,
+        first,
+        columns,
+        mirror,
+        near,
+        far,
+        half,
+        narrow,
+        work=places,
+    )
     launch(_lower, c * size[0], narrow, first, rows, top, half, out, work=rows[2].shape[1] * size[1] // 4)
     return out

@@ -1,8 +1,8 @@
 """Another size, with as many pixels in each mean as fall together: the definition, as loops.
 
-Pillow's resampling ("antialias"; A. S. Glassner, "Principles of Digital Image Synthesis", 1995, section 10.3): an output
-pixel is a weighted mean of the input pixels around its centre. The weights are those of a filter, a triangle (bilinear) or
-a cubic (bicubic, a = -1/2, Keys 1981), which is as wide as an output pixel where the image shrinks.
+Pillow's resampling ("antialias"; A. S. Glassner, "Principles of Digital Image Synthesis", 1995, section 10.3): an
+output pixel is a weighted mean of the input pixels around its centre. The weights are those of a filter, a triangle
+(bilinear) or a cubic (bicubic, a = -1/2, Keys 1981), which is as wide as an output pixel where the image shrinks.
 """
 
 import math
@@ -24,7 +24,7 @@ def weight(kind, x):
 
 
 def taps(kind, low, high, pixels, out):
-    """Return for each of ``out`` pixels between low and high (of 0 .. ``pixels``) its first input pixel and the weights."""
+    """Return, for each of ``out`` pixels between low and high of ``pixels``, its first input pixel and the weights."""
     scale = (high - low) / out
     stretch = max(scale, 1.0)
     found = []

@@ -1,6 +1,7 @@
 """An image bent: where each output pixel comes from, and the blend of the four pixels there, as loops.
 
-Coordinates count from the image's corner, so that the middle of pixel 0 lies at 0.5. What comes from outside is ``fill``.
+Coordinates count from the image's corner, so that the middle of pixel 0 lies at 0.5. What comes from outside is
+``fill``.
 """
 
 import math

@@ -8,10 +8,11 @@ from minicnn.data import augmentation as augmentation
 from minicnn.data.augmentation import RandomShift as RandomShift
 from minicnn.data.dataset import ArrayDataset as ArrayDataset
 from minicnn.data.dataset import Photos as Photos
-from minicnn.data.duplicates import near_duplicates as near_duplicates
 from minicnn.data.digits import load_digits as load_digits
+from minicnn.data.duplicates import near_duplicates as near_duplicates
 from minicnn.data.folders import Parts as Parts
 from minicnn.data.folders import open_folder as open_folder
+from minicnn.data.folders import open_test as open_test
 from minicnn.data.folders import readable as readable
 from minicnn.data.idx import load_mnist as load_mnist
 from minicnn.data.idx import read_idx as read_idx

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 (A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009).
 
-Both are published as binary files, rows of labels and 3,072 bytes, and as pickles of Python 2. The pickles are parsed by
-the machine that reads files of weights, which cannot call anything; what the few names in them mean stands here.
+Both are published as binary files, rows of labels and 3,072 bytes, and as pickles of Python 2. The pickles are parsed
+by the machine that reads files of weights, which cannot call anything; what the few names in them mean stands here.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ def load_cifar(folder: str | Path) -> tuple[ArrayDataset, ArrayDataset, tuple[st
     Parameters
     ----------
     folder : path
-        Holds ``data_batch_1.bin`` .. ``_5.bin`` and ``test_batch.bin``; or ``train.bin`` and ``test.bin``; or the pickles
-        ``data_batch_1`` .. ``_5`` and ``test_batch``; or ``train`` and ``test``. Beside them the names of the classes.
+        Holds ``data_batch_1.bin`` .. ``_5.bin`` and ``test_batch.bin``; or ``train.bin`` and ``test.bin``; or the
+        pickles ``data_batch_1`` .. ``_5`` and ``test_batch``; or ``train`` and ``test``. Beside them the names of the
+        classes.
 
     Returns
     -------

@@ -20,8 +20,8 @@ Images = NDArray[Any]
 class Dataset(Protocol):
     """What a ``Loader`` and a training need of a set of images.
 
-    ``set[3]`` is one image and its label, ``set[rows]`` all those as arrays; ``labels`` are there without an image being
-    read; ``only(rows)`` is a part of the set, ``digest()`` tells two sets apart.
+    ``set[3]`` is one image and its label, ``set[rows]`` all those as arrays; ``labels`` are there without an image
+    being read; ``only(rows)`` is a part of the set, ``digest()`` tells two sets apart.
     """
 
     labels: NDArray[np.int64]
@@ -70,7 +70,7 @@ class ArrayDataset:
 
     def only(self, rows: ArrayLike) -> ArrayDataset:
         """Return the set of these rows."""
-        chosen = np.asarray(rows)
+        chosen = np.asarray(rows, np.int64)
         return ArrayDataset(self.images[chosen], self.labels[chosen])
 
     def digest(self) -> str:
@@ -141,7 +141,7 @@ class Photos:
 
     def only(self, rows: ArrayLike) -> Photos:
         """Return the set of these rows."""
-        chosen = np.asarray(rows)
+        chosen = np.asarray(rows, np.int64)
         return Photos([self.files[row] for row in np.arange(len(self))[chosen]], self.labels[chosen], read=self.read)
 
     def digest(self) -> str:

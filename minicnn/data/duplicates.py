@@ -1,8 +1,8 @@
 """Images that look alike: a test on what was learnt from says nothing, and collections from the web are full of copies.
 
-The difference hash (N. Krawetz, "Kind of like that", 2013): an image is shrunk to 9 x 8 grey pixels, and each of 64 bits
-says whether a pixel is brighter than its neighbour. Scaling, compression and small changes of colour leave most bits as
-they are.
+The difference hash (N. Krawetz, "Kind of like that", 2013): an image is shrunk to 9 x 8 grey pixels, and each of 64
+bits says whether a pixel is brighter than its neighbour. Scaling, compression and small changes of colour leave most
+bits as they are.
 """
 
 from __future__ import annotations

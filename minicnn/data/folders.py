@@ -1,15 +1,16 @@
 """A folder of data, whatever its layout: photos sorted into folders, a list, the files of CIFAR or MNIST.
 
-``open_folder`` finds out which it is and returns a part to learn from and one to test on. Nothing is left out in silence:
-what is passed over stands in ``notes``.
+``open_folder`` finds out which it is and returns a part to learn from and one to test on. Nothing is left out in
+silence: what is passed over stands in ``notes``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from minicnn.data.classes import DIGITS
 from minicnn.data.dataset import Dataset, Photos
 from minicnn.data.idx import load_mnist
 from minicnn.data.lists import read_list
+from minicnn.data.pictures import read_photo
 from minicnn.errors import LoadError, OptionError, import_extra
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -78,17 +80,59 @@ def open_folder(path: str | Path, *, validation: float = 0.2, seed: int = 0) -> 
         If the share is not between 0 and 1, or a class has too few images to be divided.
     """
     top = Path(path)
-    if top.is_file():
-        return _divide(_listed(top), validation, seed)
     if not top.is_dir():
-        raise LoadError(path, "is no folder and no list" if top.exists() else "there is no such folder or list")
+        return _divide(_list(top), validation, seed)
     inside = {entry.name for entry in top.iterdir()}
+    return _arrays(top, inside) or _divided(top, inside) or _divide(_class_folders(top), validation, seed)
+
+
+def open_test(path: str | Path, classes: Sequence[str], *, read: Callable[[Path], Any] = read_photo) -> Parts:
+    """Find images to test a trained network on.
+
+    Parameters
+    ----------
+    path : path
+        As in ``open_folder``; where the data are divided, their validation part is taken, else all of them.
+    classes : sequence of str
+        Those that the network knows, in its order.
+    read : function
+        From a path to an image, as the network wants it.
+
+    Returns
+    -------
+    Parts
+        With all images in ``validation``, and none in ``training``.
+
+    Raises
+    ------
+    LoadError
+        If there is nothing of that kind, or a class is among them that the network does not know.
+    """
+    top = Path(path)
+    inside = {entry.name for entry in top.iterdir()} if top.is_dir() else set()
+    if arrays := _arrays(top, inside):
+        held_out, known = arrays.validation, arrays.classes
+        if tuple(known) != tuple(classes):
+            raise LoadError(path, f"has the classes {_few(list(known))}, the network knows {_few(list(classes))}")
+        return Parts(held_out.only([]), held_out, known)
+    found = _part(top, inside, VALIDATION) or _class_folders(top) if top.is_dir() else _list(top)
+    if unknown := sorted(set(found.names) - set(classes)):
+        raise LoadError(
+            found.path,
+            f"has the class {_few(unknown)}, which the network does not know: it knows {_few(list(classes))}",
+        )
+    notes = list(found.notes)
+    if absent := [name for name in classes if name not in set(found.names)]:
+        notes.append(f"{found.path} has no image of {_few(absent)}")
+    photos = found.photos(tuple(classes), read)
+    return Parts(photos.only([]), photos, tuple(classes), notes)
+
+
+def _arrays(top: Path, inside: set[str]) -> Parts | None:
+    """Read the files of MNIST or CIFAR; None if there are none."""
     if any(name.startswith("train-images") for name in inside):
         return Parts(*load_mnist(top), classes=DIGITS)
-    if is_cifar(inside):
-        training, test, names = load_cifar(top)
-        return Parts(training, test, names)
-    return _divided(top, inside) or _divide(_class_folders(top), validation, seed)
+    return Parts(*load_cifar(top)) if is_cifar(inside) else None
 
 
 # ------------------------------------------------------------------------------- photos
@@ -103,9 +147,9 @@ class _Found:
     names: list[str]
     notes: list[str]
 
-    def photos(self, classes: tuple[str, ...]) -> Photos:
+    def photos(self, classes: tuple[str, ...], read: Callable[[Path], Any] = read_photo) -> Photos:
         number = {name: label for label, name in enumerate(classes)}
-        return Photos(self.files, [number[name] for name in self.names])
+        return Photos(self.files, [number[name] for name in self.names], read=read)
 
 
 def _divided(top: Path, inside: set[str]) -> Parts | None:
@@ -116,7 +160,8 @@ def _divided(top: Path, inside: set[str]) -> Parts | None:
     classes = _classes(training)
     if unknown := sorted(set(held_out.names) - set(classes)):
         raise LoadError(
-            held_out.path, f"has the class {', '.join(map(repr, unknown))}, which {training.path} lacks: nobody could learn it"
+            held_out.path,
+            f"has the class {', '.join(map(repr, unknown))}, which {training.path} lacks: nobody could learn it",
         )
     notes = training.notes + held_out.notes
     if absent := [name for name in classes if name not in set(held_out.names)]:
@@ -132,7 +177,7 @@ def _part(top: Path, inside: set[str], words: tuple[str, ...]) -> _Found | None:
         if word in inside and (top / word).is_dir():
             return _class_folders(top / word)
         if f"{word}.csv" in inside:
-            return _listed(top / f"{word}.csv")
+            return _list(top / f"{word}.csv")
     return None
 
 
@@ -147,8 +192,7 @@ def _divide(found: _Found, share: float, seed: int) -> Parts:
     if counts.min() < 2 or len(photos) - held_out < len(classes):
         name = classes[int(counts.argmin())]
         raise OptionError(
-            f"{found.path}: class {name!r} has {counts.min()} image{'s' * (counts.min() > 1)}, too few to learn from some "
-            "and test on others"
+            f"{found.path}: class {name!r} has {counts.min()} images, too few to learn from some and test on others"
         )
     split = import_extra("sklearn.model_selection", "dividing data").train_test_split
     training, validation = split(np.arange(len(photos)), test_size=held_out, stratify=photos.labels, random_state=seed)
@@ -163,7 +207,9 @@ def _classes(found: _Found) -> tuple[str, ...]:
     return classes
 
 
-def _listed(path: Path) -> _Found:
+def _list(path: Path) -> _Found:
+    if not path.exists():
+        raise LoadError(path, "there is no such folder or list")
     files, names = zip(*read_list(path), strict=True)
     return _Found(path, list(files), list(names), [])
 

@@ -69,7 +69,8 @@ class Measures:
     bins : tuple of Bin
         These bins, without empty ones.
     accuracy_interval, f1_interval : Interval
-        95 % intervals of the accuracy and the macro F1, by percentile bootstrap (Efron and Tibshirani 1993, chapter 13).
+        95 % intervals of the accuracy and the macro F1, by percentile bootstrap (Efron and Tibshirani 1993, chapter
+        13).
     """
 
     names: tuple[str, ...]
@@ -135,7 +136,8 @@ class Measures:
 
 
 def measure(
-    labels: ArrayLike, probabilities: ArrayLike, names: Sequence[str] | None = None, *, bootstrap: int = 1000, seed: int = 0
+    labels: ArrayLike, probabilities: ArrayLike, names: Sequence[str] | None = None, *, bootstrap: int = 1000, seed:
+    int = 0
 ) -> Measures:  # fmt: skip
     """Compare a network's answers with the truth.
 
@@ -232,7 +234,9 @@ def _check(labels: Array, chances: Array) -> None:
     sums = chances.sum(axis=1)
     if chances.min() < 0 or abs(sums - 1).max() > 1e-3:
         row = int(abs(sums - 1).argmax())
-        raise OptionError(f"measure: rows of probabilities must be >= 0 and sum to 1, row {row} sums to {sums[row]:.4g}")
+        raise OptionError(
+            f"measure: rows of probabilities must be >= 0 and sum to 1, row {row} sums to {sums[row]:.4g}"
+        )
 
 
 def _bins(confidence: Array, right: Array) -> tuple[Bin, ...]:
@@ -247,7 +251,9 @@ def _bins(confidence: Array, right: Array) -> tuple[Bin, ...]:
 
 def _roc_auc(metrics: Any, labels: Array, chances: Array) -> float:
     binary = chances.shape[1] == 2
-    scores, options = (chances[:, 1], {}) if binary else (chances, {"multi_class": "ovr", "labels": range(chances.shape[1])})
+    scores, options = (
+        (chances[:, 1], {}) if binary else (chances, {"multi_class": "ovr", "labels": range(chances.shape[1])})
+    )
     return float(metrics.roc_auc_score(labels, scores, **options))
 
 

@@ -34,7 +34,6 @@ from minicnn.train.progress import ProgressBar
 from minicnn.train.run_folder import RunFolder, holds_checkpoint
 from minicnn.train.schedules import Schedule
 
-
 Preprocess = Callable[[Array], Array]
 
 
@@ -170,7 +169,7 @@ def fit(
             for watcher in watchers:
                 watcher.on_epoch_start(run)
             if run.stop:  # a run that had stopped by itself was resumed
-                break
+                break  # type: ignore[unreachable]
             model.train()
             for images, labels in data.batches(run.epoch, start=run.batch):
                 if schedule is not None:
@@ -189,9 +188,7 @@ def fit(
     return run.history
 
 
-def evaluate(
-    model: Module, data: Loader, loss: Loss | None = None, preprocess: Preprocess | None = None
-) -> Evaluation:
+def evaluate(model: Module, data: Loader, loss: Loss | None = None, preprocess: Preprocess | None = None) -> Evaluation:
     """Let the network answer, in evaluation mode and without learning.
 
     Parameters

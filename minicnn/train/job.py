@@ -19,6 +19,7 @@ import numpy as np
 
 from minicnn import data, models, nn, random
 from minicnn.autograd import Array, no_grad
+from minicnn.data.dataset import Dataset
 from minicnn.data.loader import Transform
 from minicnn.errors import LoadError, OptionError, SaveError, import_extra, nearest
 from minicnn.files import write_atomically
@@ -259,6 +260,12 @@ def load_plan(folder: str | Path) -> Plan:
 class Reader:
     """A trained network that reads pictures of digits: ``Reader("runs/lenet5-1").read("seven.png")``.
 
+    Attributes
+    ----------
+    model : Module
+        In inference mode.
+    classes : tuple of str
+
     Raises
     ------
     LoadError
@@ -268,9 +275,20 @@ class Reader:
     def __init__(self, folder: str | Path) -> None:
         plan = load_plan(folder)
         self.like = plan.data
-        self.model: Any = models.create(**plan.model)
-        self.model.load_state_dict(load_checkpoint(folder).model)
-        self.model.eval()
+        model: Any = models.create(**plan.model)
+        model.load_state_dict(load_checkpoint(folder).model)
+        self.model: Any = model.eval()
+        self.classes: tuple[str, ...] = model.classes or tuple(map(str, range(model.num_classes)))
+
+    def open(self, path: str | Path) -> Array:
+        """Read a picture as an image like those that the network learnt from, uint8 (H, W).
+
+        Raises
+        ------
+        LoadError
+            If the file is no picture of a digit.
+        """
+        return data.read_digit(path, like=self.like)
 
     def read(self, path: str | Path) -> Array:
         """Return the probability of each class, (classes,), for the picture in a file.
@@ -280,8 +298,15 @@ class Reader:
         LoadError
             If the file is no picture of a digit.
         """
-        image = data.read_digit(path, like=self.like)
-        with no_grad():
-            probabilities = self.model.form.probabilities(self.model(self.model.form.preprocess(image[None])))
-        first: Array = np.asarray(probabilities)[0]
+        first: Array = self.probabilities(data.ArrayDataset(self.open(path)[None], [0]))[0]
         return first
+
+    def probabilities(self, images: Dataset) -> Array:
+        """Return the probability of each class for each image, (N, classes)."""
+        form = self.model.form
+        with no_grad():
+            said = [
+                form.probabilities(self.model(form.preprocess(batch)))
+                for batch, _ in data.Loader(images, 64).batches(0)
+            ]
+        return np.concatenate(said)

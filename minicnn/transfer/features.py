@@ -1,9 +1,9 @@
 """What a frozen network makes of every photo, computed once and kept on disk.
 
-While a base is frozen, a photo's features are the same in every epoch: a head that learns from them learns in seconds.
-To have augmentation all the same, several views of each photo pass through the base, and in each epoch the head sees one
-of them, drawn by (seed, epoch, row). The file is named by a hash of all that the features depend on: the network's
-weights, the preprocessing, the views, the contents of the photos, and the kernels.
+While a base is frozen, a photo's features are the same in every epoch: a head that learns from them learns in
+seconds. To have augmentation all the same, several views of each photo pass through the base, and in each epoch the
+head sees one of them, drawn by (seed, epoch, row). The file is named by a hash of all that the features depend on:
+the network's weights, the preprocessing, the views, the contents of the photos, and the kernels.
 """
 
 from __future__ import annotations

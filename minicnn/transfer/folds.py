@@ -22,14 +22,12 @@ Tell = Callable[[str], None]
 Pair = tuple[int, int]
 
 
-def cross_validate(
-    plan: Plan, parts: Parts, made: Array, pairs: list[Pair], file: Path, tell: Tell
-) -> dict[str, Any]:
+def cross_validate(plan: Plan, parts: Parts, made: Array, pairs: list[Pair], file: Path, tell: Tell) -> dict[str, Any]:
     """Learn from all folds of the training part but one, test on that; each in its turn.
 
     The network is built and seeded anew for each fold. The features of an image depend on this image and the frozen
-    base alone, so that those computed before serve all folds: its augmented views are in the fold that it is in, and it is
-    tested on as it is.
+    base alone, so that those computed before serve all folds: its augmented views are in the fold that it is in, and
+    it is tested on as it is.
 
     Parameters
     ----------

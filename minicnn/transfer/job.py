@@ -1,8 +1,9 @@
 """What ``minicnn transfer`` does, from the plan to the report.
 
-The steps, in the order of ``run_plan``: read the data, load and freeze the network, compute the features, train the head,
-train the last stages if asked, test, cross-validate if asked, train from scratch if asked, write the report. Each step
-that takes long keeps what it has in the run's folder: a run that was killed goes on from there, to the same bits.
+The steps, in the order of ``run_plan``: read the data, load and freeze the network, compute the features, train the
+head, train the last stages if asked, test, cross-validate if asked, train from scratch if asked, write the report.
+Each step that takes long keeps what it has in the run's folder: a run that was killed goes on from there, to the same
+bits.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from minicnn.autograd import Array
 from minicnn.data import folders, near_duplicates
 from minicnn.data.dataset import Dataset
 from minicnn.data.folders import Parts
-from minicnn.errors import OptionError, SaveError, import_extra
+from minicnn.errors import OptionError, import_extra
 from minicnn.files import write_atomically
 from minicnn.inspect.pictures import draw_curves
 from minicnn.train import AdamW, History, schedules
@@ -41,7 +42,7 @@ from minicnn.transfer.learning import (
     train_network,
 )
 from minicnn.transfer.plan import Plan
-from minicnn.transfer.run import draw_test, name_of, save_network
+from minicnn.transfer.run import draw_test, make_folder, name_of, save_network
 from minicnn.weights.source import sha256
 
 REPORT, FOLDS = "report.json", "folds.json"
@@ -92,10 +93,7 @@ def run_plan(
     if plan.fine_tune is not None:  # whether there is such a stage, we want to know now
         freeze(base, until=plan.fine_tune.since)
         freeze(base)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SaveError(f"{out}: cannot be made: {error.strerror}") from error
+    make_folder(out)
     plan.write(out)
 
     tell(f"{base.name} ({base.form.name}): features of {len(parts.training)} + {len(parts.validation)} images")

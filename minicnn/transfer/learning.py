@@ -1,7 +1,7 @@
 """The two steps of a transfer: the head learns on features that were computed once, then the last stages learn too.
 
-The same two functions serve a run with a folder of its own, which can be stopped and goes on bit for bit, and the folds of
-a cross-validation.
+The same two functions serve a run with a folder of its own, which can be stopped and goes on bit for bit, and the
+folds of a cross-validation.
 """
 
 from __future__ import annotations

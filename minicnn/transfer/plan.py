@@ -35,8 +35,8 @@ class Head:
 
     epochs: int = 60
     batch_size: int = 32
-    views: int = 6
-    dropout: float = 0.2
+    views: int = 16
+    dropout: float = 0.5
     lr: float = 0.003
     weight_decay: float = 0.1
     smoothing: float = 0.0

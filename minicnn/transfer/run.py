@@ -10,17 +10,19 @@ import numpy as np
 
 from minicnn import models, nn, weights
 from minicnn.autograd import Array
+from minicnn.data import folders
 from minicnn.data.dataset import Dataset, Photos
 from minicnn.data.pictures import read_photo
-from minicnn.errors import LoadError
-from minicnn.files import replacing
+from minicnn.errors import LoadError, SaveError
+from minicnn.files import replacing, write_atomically
 from minicnn.inspect.pictures import draw_confusion
 from minicnn.inspect.sheets import draw_reliability, draw_sheet
 from minicnn.models import pretrained
-from minicnn.train.evaluation import Measures
+from minicnn.train.evaluation import Measures, measure
+from minicnn.train.job import Reader
 from minicnn.transfer.head import default_head, with_head
 from minicnn.transfer.learning import logits_of, probabilities
-from minicnn.transfer.plan import Plan, load_plan
+from minicnn.transfer.plan import CONFIG, KIND, Plan, load_plan
 from minicnn.weights import safetensors_file
 
 NETWORK = "network.safetensors"
@@ -62,6 +64,16 @@ class TransferRun:
         self.model.load_state_dict({name: entry.read() for name, entry in source.items()})
         self.model.eval()
 
+    def open(self, path: str | Path, *, upright: bool = True) -> Any:
+        """Read a photo, a Pillow image.
+
+        Raises
+        ------
+        LoadError
+            If the file is no photo.
+        """
+        return read_photo(path, upright=upright)
+
     def read(self, path: str | Path, *, upright: bool = True) -> Array:
         """Return the probability of each class, (classes,), for the photo in a file.
 
@@ -70,17 +82,85 @@ class TransferRun:
         LoadError
             If the file is no photo.
         """
-        photo = Photos([path], [0], read=lambda file: read_photo(file, upright=upright))
+        photo = Photos([path], [0], read=lambda file: self.open(file, upright=upright))
         first: Array = self.probabilities(photo)[0]
         return first
 
-    def photos(self, files: list[Path], labels: list[int]) -> Photos:
-        """Return files as the data set that this network can look at."""
-        return Photos(files, labels)
-
     def probabilities(self, images: Dataset) -> Array:
-        """Return the probability of each class for each image, the mean over it and its mirror image."""
+        """Return the probability of each class for each image, (N, classes): the mean over it and its mirror image."""
         return probabilities(logits_of(self.model, images))
+
+
+def open_run(folder: str | Path) -> TransferRun | Reader:
+    """Open the folder of a run, of whatever command.
+
+    Raises
+    ------
+    LoadError
+        If it holds none, or a file in it is damaged.
+    """
+    try:
+        kind = json.loads((Path(folder) / CONFIG).read_text()).get("kind")
+    except (OSError, ValueError, AttributeError):
+        kind = None  # the reader says what is wrong
+    return TransferRun(folder) if kind == KIND else Reader(folder)
+
+
+def evaluate_run(folder: str | Path, path: str | Path, out: Path, *, skip: bool = False) -> tuple[Measures, list[str]]:
+    """Test the network of a run on images whose classes are known, and write the result into a folder.
+
+    Parameters
+    ----------
+    folder : path
+        Of a run.
+    path : path
+        Images, as ``data.open_test`` takes them.
+    out : path
+        Gets evaluation.json, confusion.png, reliability.png and mistakes.png.
+    skip : bool
+        Go on without files that cannot be read.
+
+    Returns
+    -------
+    (Measures, list of str)
+        The figures, and what was passed over.
+
+    Raises
+    ------
+    LoadError
+        If the run or the images cannot be read, or the network does not know a class of them.
+    SaveError
+        If the folder cannot be written.
+    """
+    run = open_run(folder)
+    part = folders.readable(folders.open_test(path, run.classes, read=run.open), skip=skip)
+    chances = run.probabilities(part.validation)
+    found = measure(part.validation.labels, chances, run.classes)
+    make_folder(out)
+    draw_test(found, chances, part.validation, run.classes, out)
+    answers = chances.argmax(axis=1)
+    rows = [
+        {"image": name_of(part.validation, row), "label": run.classes[label], "answer": run.classes[answers[row]],
+         "probability": float(chances[row, answers[row]])}
+        for row, label in enumerate(part.validation.labels)
+    ]  # fmt: skip
+    facts = {"run": str(folder), "data": str(path), "notes": part.notes, **found.as_dict(), "images": rows}
+    write_atomically(out / "evaluation.json", (json.dumps(facts, indent=2) + "\n").encode())
+    return found, part.notes
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, if it is not there.
+
+    Raises
+    ------
+    SaveError
+        If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SaveError(f"{path}: cannot be made: {error.strerror}") from error
 
 
 def name_of(part: Dataset, row: int) -> str:
@@ -96,7 +176,8 @@ def draw_test(found: Measures, chances: Array, images: Dataset, classes: tuple[s
     wrong = np.flatnonzero(answers != images.labels)
     worst = wrong[np.argsort(-chances[wrong, answers[wrong]], kind="stable")][:SHOWN]
     titles = [
-        f"{classes[images.labels[row]]}\nnot {classes[answers[row]]} ({100 * chances[row, answers[row]]:.0f} %)"
+        f"{classes[images.labels[row]]}\ntaken for {classes[answers[row]]} ({100 * chances[row, answers[row]]:.0f} %)"
+        f"\n{Path(name_of(images, row)).name}"
         for row in worst
     ]
     draw_sheet([images[int(row)][0] for row in worst], titles, out / "mistakes.png", title="The worst mistakes",

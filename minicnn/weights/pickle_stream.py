@@ -231,7 +231,9 @@ class Machine:
             return
         self.push(value)
         if type(value) not in (dict, Ignored):
-            raise self.error(f"sets attributes of a {value if type(value) is Global else type(value).__name__}{self.advice}")
+            raise self.error(
+                f"sets attributes of a {value if type(value) is Global else type(value).__name__}{self.advice}"
+            )
 
     # ------------------------------------------------------------------------------- names and tensors
 

@@ -1,7 +1,7 @@
 """Augmentation by place: mirror, shift, crop, turn, bend.
 
-Strengths are the largest that is drawn; 0 leaves the image as it is. What comes from outside of the image is ``fill``, a share
-of white.
+Strengths are the largest that is drawn; 0 leaves the image as it is. What comes from outside of the image is
+``fill``, a share of white.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class RandomResizedCrop(Augmentation):
         """Draw left, top, right and bottom; where ten draws do not fit, the middle of the image it is."""
         for _ in range(10):
             area = h * w * rng.uniform(*self.scale)
-            aspect = math.exp(rng.uniform(*map(math.log, self.ratio)))
+            aspect = math.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
             width, height = max(round(math.sqrt(area * aspect)), 1), max(round(math.sqrt(area / aspect)), 1)
             if width <= w and height <= h:
                 left, upper = int(rng.integers(w - width + 1)), int(rng.integers(h - height + 1))
@@ -147,7 +147,8 @@ class RandomResizedCrop(Augmentation):
     def apply(self, image: Image, rng: np.random.Generator) -> Image:
         """Cut out and resize."""
         made: Image = twin("resize").resize(
-            image, box=self.box(*image.shape[1:], rng), size=(self.size, self.size), kind=self.interpolation, mirror=False
+            image, box=self.box(image.shape[1], image.shape[2], rng), size=(self.size, self.size), kind=self.interpolation,
+            mirror=False
         )  # fmt: skip
         return made
 
@@ -166,10 +167,14 @@ def about_middle(image: Image, matrix: Matrix) -> Matrix:
     return made
 
 
-def affine(angle: float = 0, shear: tuple[float, float] = (0, 0), zoom: float = 1, shift: tuple[float, float] = (0, 0)) -> Matrix:
+def affine(
+    angle: float = 0, shear: tuple[float, float] = (0, 0), zoom: float = 1, shift: tuple[float, float] = (0, 0)
+) -> Matrix:
     """Return the matrix that turns (degrees), shears (degrees, right and down), enlarges and moves (pixels)."""
     turn, across, down = math.radians(angle), math.tan(math.radians(shear[0])), math.tan(math.radians(shear[1]))
-    rotation = np.array([[math.cos(turn), -math.sin(turn), shift[0]], [math.sin(turn), math.cos(turn), shift[1]], [0, 0, 1]])
+    rotation = np.array(
+        [[math.cos(turn), -math.sin(turn), shift[0]], [math.sin(turn), math.cos(turn), shift[1]], [0, 0, 1]]
+    )
     made: Matrix = rotation @ np.array([[1, across, 0], [down, 1, 0], [0, 0, 1]]) @ np.diag([zoom, zoom, 1.0])
     return made
 
@@ -290,8 +295,8 @@ def _homography(source: NDArray[Any], target: NDArray[Any]) -> Matrix:
 class Elastic(Augmentation):
     """Move each pixel a little, neighbours alike: handwriting as another hand would have it.
 
-    Simard, Steinkraus and Platt 2003, "Best practices for convolutional neural networks", section 2: shifts drawn evenly
-    from -1 .. 1, smoothed by a Gaussian of deviation ``sigma`` and multiplied by ``alpha``.
+    Simard, Steinkraus and Platt 2003, "Best practices for convolutional neural networks", section 2: shifts drawn
+    evenly from -1 .. 1, smoothed by a Gaussian of deviation ``sigma`` and multiplied by ``alpha``.
 
     Parameters
     ----------

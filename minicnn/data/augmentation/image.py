@@ -18,8 +18,8 @@ Image = NDArray[Any]  # (C, H, W) with C 1 or 3, uint8 in 0 .. 255 or float32 in
 class Augmentation:
     """A change to an image: ``augmentation(image, rng) -> image``. A subclass writes ``apply``.
 
-    The image is (H, W) or (C, H, W) with C 1 or 3, uint8 in 0 .. 255 or float32 in 0 .. 1. It stays as it is; what comes
-    out is new, of the same dtype, range and channels. All randomness comes from ``rng``.
+    The image is (H, W) or (C, H, W) with C 1 or 3, uint8 in 0 .. 255 or float32 in 0 .. 1. It stays as it is; what
+    comes out is new, of the same dtype, range and channels. All randomness comes from ``rng``.
     """
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
@@ -52,7 +52,11 @@ class Augmentation:
         value = getattr(self, option)
         numbers = value if isinstance(value, (tuple, list)) else (value,)
         legal = all(isinstance(n, (int, float, np.number)) and not isinstance(n, bool) for n in numbers)
-        if not legal or not all(low <= n <= high and math.isfinite(n) for n in numbers) or list(numbers) != sorted(numbers):
+        if (
+            not legal
+            or not all(low <= n <= high and math.isfinite(n) for n in numbers)
+            or list(numbers) != sorted(numbers)
+        ):
             pair = " (two of them, the smaller first)" if isinstance(value, (tuple, list)) else ""
             rule = f"in {low:g} .. {high:g}" if high < math.inf else f">= {low:g}"
             raise OptionError(f"{type(self).__name__}: {option} must be a number {rule}{pair}, got {value!r}")
@@ -67,4 +71,5 @@ def stored(values: NDArray[Any], like: Image) -> Image:
     """Bring numbers into the range and dtype of an image; bytes are rounded."""
     if like.dtype == np.uint8:
         return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
-    return np.clip(values, 0, 1).astype(like.dtype)
+    made: Image = np.clip(values, 0, 1).astype(like.dtype)
+    return made

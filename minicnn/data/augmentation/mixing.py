@@ -51,7 +51,7 @@ class Mixup:
 
 @dataclass(frozen=True)
 class CutMix:
-    """Replace a rectangle of each image by that of another one, and as much of its label (Yun et al. 2019, section 3.1).
+    """Replace a rectangle of each image by that of another one, and as much of its label (Yun et al. 2019, 3.1).
 
     The ``mix`` of a ``Loader``, as ``Mixup``.
 
