@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minicnn.errors
-from minicnn.data import ArrayDataset, Loader, RandomShift, load_digits, load_mnist, read_idx
+from minicnn.data import ArrayDataset, Loader, load_digits, load_mnist, read_idx
 from minicnn.errors import DTypeError, LoadError, MissingExtraError, OptionError, ShapeError
 
 
@@ -218,37 +218,91 @@ def test_labels_must_belong_to_the_images():
         ArrayDataset(np.zeros((2, 4, 4)), [1.0, 2.0])
 
 
-# --------------------------------------------------------------------------------------------- augmentation
+# --------------------------------------------------------------------------------------------- what is done to images
 
 
-@pytest.mark.parametrize("channels", [(), (3,)])
-def test_random_shift(channels):
-    images = np.random.default_rng(0).integers(1, 256, (40, *channels, 6, 5)).astype(np.uint8)
-    kept = images.copy()
-    shifted = RandomShift(2)(images, np.random.default_rng(1))
-    np.testing.assert_array_equal(images, kept)
-    assert shifted.shape == images.shape
-    assert shifted.dtype == np.uint8
-    moves = set()
-    for image, result in zip(images, shifted, strict=True):
-        fits = []
-        for down in range(-2, 3):
-            for right in range(-2, 3):
-                expected = np.zeros_like(image)
-                for y in range(6):
-                    for x in range(5):
-                        if 0 <= y - down < 6 and 0 <= x - right < 5:
-                            expected[..., y, x] = image[..., y - down, x - right]
-                if (expected == result).all():
-                    fits.append((down, right))
-        (move,) = fits
-        moves.add(move)
-    assert {down for down, _ in moves} == {right for _, right in moves} == {-2, -1, 0, 1, 2}
-    np.testing.assert_array_equal(RandomShift(0)(images, np.random.default_rng(1)), images)
-    assert RandomShift(2)(images[:0], np.random.default_rng(1)).shape == (0, *channels, 6, 5)
+def noisy(image, rng):
+    return image + rng.normal(size=image.shape)
 
 
-@pytest.mark.parametrize("pixels", [-1, 1.5, True])
-def test_random_shift_out_of_range(pixels):
-    with pytest.raises(OptionError, match="RandomShift: pixels must be an integer >= 0"):
-        RandomShift(pixels)
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_an_image_gets_its_numbers_by_seed_epoch_and_row_alone(workers, shuffle):
+    plain = dict.fromkeys(range(23))
+    for images, labels in Loader(numbered(23), 5, seed=3, transform=noisy).batches(2):
+        plain.update(zip(labels.tolist(), images, strict=True))
+    loader = Loader(numbered(23), 4, seed=3, transform=noisy, workers=workers, shuffle=shuffle)
+    for images, labels in loader.batches(2, start=1):
+        for image, label in zip(images, labels, strict=True):
+            np.testing.assert_array_equal(image, plain[int(label)])
+    others = next(Loader(numbered(23), 23, seed=3, transform=noisy).batches(3))[0]
+    assert (others != np.stack(list(plain.values()))).all()
+
+
+def test_workers_change_neither_order_nor_mixing():
+    def mix(images, labels, rng):
+        return images + rng.normal(), labels
+
+    options = {"shuffle": True, "seed": 9, "transform": noisy, "mix": mix}
+    alone, together = (list(Loader(numbered(30), 7, workers=n, **options).batches(4)) for n in (0, 2))
+    for (images, labels), (others, other_labels) in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(images, others)
+        np.testing.assert_array_equal(labels, other_labels)
+
+
+def test_workers_read_ahead_and_stop_when_nobody_wants_more():
+    seen = []
+
+    def watched(image, rng):
+        seen.append(int(image[0, 0]))
+        return image
+
+    batches = Loader(numbered(1000), 10, transform=watched, workers=2).batches(0)
+    next(batches)
+    batches.close()
+    assert 10 <= len(seen) <= 40
+
+
+def test_an_error_in_a_worker_reaches_the_reader():
+    def broken(image, rng):
+        if image[0, 0] == 7:
+            raise LoadError("seven.jpg", "is broken")
+        return image
+
+    for workers in (0, 2):
+        with pytest.raises(LoadError, match=r"seven.jpg: is broken"):
+            list(Loader(numbered(20), 4, transform=broken, workers=workers).batches(0))
+
+
+def test_images_of_several_sizes_make_no_batch():
+    def cut(image, rng):
+        return image[:, : 1 + rng.integers(2)]
+
+    data = ArrayDataset(np.zeros((9, 4, 4), np.uint8), np.arange(9))
+    with pytest.raises(
+        ShapeError, match=r"transform must make all images of a batch of one shape, got \(4, 1\), \(4, 2\)"
+    ):
+        list(Loader(data, 9, transform=cut))
+
+
+@pytest.mark.parametrize("counts", [(20, 3, 1), (5, 5), (1, 0, 7)])
+def test_a_balanced_epoch(counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    loader = Loader(ArrayDataset(np.arange(len(labels)), labels), 4, balanced=True, shuffle=True, seed=1)
+    there = [label for label, count in enumerate(counts) if count]
+    orders = [loader.order(epoch) for epoch in range(3)]
+    assert len({tuple(order) for order in orders}) == 3
+    for order in orders:
+        drawn = np.bincount(labels[order], minlength=len(counts))[there]
+        assert drawn.sum() == len(labels)
+        assert drawn.max() - drawn.min() <= 1
+        for label in there:  # all of a class come before one comes again
+            times = np.bincount(order[labels[order] == label], minlength=len(labels))[labels == label]
+            assert times.max() - times.min() <= 1
+
+
+def test_part_of_a_set():
+    data = numbered(10).only([3, 5])
+    assert data.labels.tolist() == [3, 5]
+    assert len(numbered(10).only([])) == 0
+    assert numbered(10).digest() == numbered(10).digest() != data.digest()

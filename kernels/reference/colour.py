@@ -20,23 +20,23 @@ def adjust(image, *, steps):
     scale = 255 if image.dtype == np.uint8 else 1
     pixels = [[float(v) / scale for v in pixel] for pixel in image.reshape(3, -1).T]
     for what, amount in steps:
-        mean = sum(grey(pixel) for pixel in pixels) / len(pixels) if what == "contrast" else 0.0
+        mean = sum(_grey(pixel) for pixel in pixels) / len(pixels) if what == "contrast" else 0.0
         for i, pixel in enumerate(pixels):
             if what == "hue":
-                pixels[i] = turned(pixel, amount)
+                pixels[i] = _turned(pixel, amount)
             else:
-                other = {"brightness": 0.0, "contrast": mean, "saturation": grey(pixel)}[what]
+                other = {"brightness": 0.0, "contrast": mean, "saturation": _grey(pixel)}[what]
                 pixels[i] = [min(max(amount * v + (1 - amount) * other, 0.0), 1.0) for v in pixel]
     out = np.array(pixels).T.reshape(image.shape)
     return np.floor(out * 255 + 0.5).astype(np.uint8) if scale == 255 else out.astype(image.dtype)
 
 
-def grey(pixel):
+def _grey(pixel):
     """Return how bright a colour looks."""
     return sum(share * value for share, value in zip(GREY, pixel, strict=True))
 
 
-def turned(pixel, amount):
+def _turned(pixel, amount):
     """Turn a colour on the circle of hues by a share of a whole turn."""
     high, low = max(pixel), min(pixel)
     if high == low:

@@ -12,7 +12,7 @@ import numpy as np
 RADIUS = {"bilinear": 1.0, "bicubic": 2.0}
 
 
-def weight(kind, x):
+def _weight(kind, x):
     """Return the height of a filter at a distance x from its middle."""
     x = abs(x)
     if kind == "bilinear":
@@ -23,7 +23,7 @@ def weight(kind, x):
     return (((x - 5) * x + 8) * x - 4) * a if x < 2 else 0.0
 
 
-def taps(kind, low, high, pixels, out):
+def _taps(kind, low, high, pixels, out):
     """Return, for each of ``out`` pixels between low and high of ``pixels``, its first input pixel and the weights."""
     scale = (high - low) / out
     stretch = max(scale, 1.0)
@@ -32,7 +32,7 @@ def taps(kind, low, high, pixels, out):
         centre = low + (i + 0.5) * scale
         first = max(math.floor(centre - RADIUS[kind] * stretch + 0.5), 0)
         last = min(math.floor(centre + RADIUS[kind] * stretch + 0.5), pixels)
-        weights = [weight(kind, (j - centre + 0.5) / stretch) for j in range(first, last)]
+        weights = [_weight(kind, (j - centre + 0.5) / stretch) for j in range(first, last)]
         found.append((first, [w / sum(weights) for w in weights]))
     return found
 
@@ -45,20 +45,22 @@ def resize(image, *, box, size, kind, mirror):
     """
     c, h, w = image.shape
     left, top, right, bottom = box
-    rows, columns = taps(kind, top, bottom, h, size[0]), taps(kind, left, right, w, size[1])
+    rows, columns = _taps(kind, top, bottom, h, size[0]), _taps(kind, left, right, w, size[1])
     narrow, out = np.empty((c, h, size[1])), np.empty((c, *size), image.dtype)
     for ic in range(c):
         for y in range(h):
             for ox, (x, shares) in enumerate(columns):
                 total = sum(shares[k] * float(image[ic, y, x + k]) for k in range(len(shares)))
-                narrow[ic, y, size[1] - 1 - ox if mirror else ox] = rounded(total) if image.dtype == np.uint8 else total
+                narrow[ic, y, size[1] - 1 - ox if mirror else ox] = (
+                    _rounded(total) if image.dtype == np.uint8 else total
+                )
         for oy, (y, shares) in enumerate(rows):
             for ox in range(size[1]):
                 total = sum(shares[k] * narrow[ic, y + k, ox] for k in range(len(shares)))
-                out[ic, oy, ox] = rounded(total) if image.dtype == np.uint8 else min(max(total, 0.0), 1.0)
+                out[ic, oy, ox] = _rounded(total) if image.dtype == np.uint8 else min(max(total, 0.0), 1.0)
     return out
 
 
-def rounded(value):
+def _rounded(value):
     """Bring a value into 0 .. 255."""
     return min(max(math.floor(value + 0.5), 0), 255)

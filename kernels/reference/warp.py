@@ -18,7 +18,7 @@ def warp(image, *, matrix, fill):
     for y in range(image.shape[1]):
         for x in range(image.shape[2]):
             u, v, w = (float(row[0] * (x + 0.5) + row[1] * (y + 0.5) + row[2]) for row in matrix)
-            out[:, y, x] = sample(image, u / w, v / w, fill) if w != 0 else fill
+            out[:, y, x] = _sample(image, u / w, v / w, fill) if w != 0 else fill
     return out
 
 
@@ -27,11 +27,11 @@ def displace(image, *, shifts, fill):
     out = np.empty_like(image)
     for y in range(image.shape[1]):
         for x in range(image.shape[2]):
-            out[:, y, x] = sample(image, x + 0.5 + float(shifts[0, y, x]), y + 0.5 + float(shifts[1, y, x]), fill)
+            out[:, y, x] = _sample(image, x + 0.5 + float(shifts[0, y, x]), y + 0.5 + float(shifts[1, y, x]), fill)
     return out
 
 
-def sample(image, u, v, fill):
+def _sample(image, u, v, fill):
     """Return the colour at a place: of the four pixels around it each counts the more the nearer it is."""
     if not (math.isfinite(u) and math.isfinite(v)):
         return fill

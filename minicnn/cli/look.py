@@ -14,6 +14,7 @@ from minicnn.kernels import jit, simd
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands."""
     known = commands.add_parser("models", help="list the networks and their forms; the first is the default")
     known.set_defaults(run=_models)
     summary = commands.add_parser("summary", help="print the stages of a network, their sizes and their costs")

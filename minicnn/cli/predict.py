@@ -15,6 +15,7 @@ from minicnn.errors import MiniCNNError, OptionError, nearest
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
     predict = commands.add_parser(
         "predict",
         help="say what a picture shows",

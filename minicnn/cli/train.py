@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
     train = commands.add_parser(
         "train",
         help="train a network and leave it in a folder, with its curves and its mistakes",

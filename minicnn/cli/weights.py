@@ -10,6 +10,7 @@ from minicnn import models
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands."""
     convert = commands.add_parser(
         "convert",
         help="turn a file of weights of PyTorch, Keras, Caffe, ... into one of ours",

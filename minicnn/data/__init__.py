@@ -5,7 +5,6 @@ ink; a model's ``preprocess`` turns them into what its first layer wants.
 """
 
 from minicnn.data import augmentation as augmentation
-from minicnn.data.augmentation import RandomShift as RandomShift
 from minicnn.data.dataset import ArrayDataset as ArrayDataset
 from minicnn.data.dataset import Photos as Photos
 from minicnn.data.digits import load_digits as load_digits

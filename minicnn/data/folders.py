@@ -192,7 +192,8 @@ def _divide(found: _Found, share: float, seed: int) -> Parts:
     if counts.min() < 2 or len(photos) - held_out < len(classes):
         name = classes[int(counts.argmin())]
         raise OptionError(
-            f"{found.path}: class {name!r} has {counts.min()} images, too few to learn from some and test on others"
+            f"{found.path}: of class {name!r} there are too few images to learn from some and test on others: "
+            f"{counts.min()}"
         )
     split = import_extra("sklearn.model_selection", "dividing data").train_test_split
     training, validation = split(np.arange(len(photos)), test_size=held_out, stratify=photos.labels, random_state=seed)

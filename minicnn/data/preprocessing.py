@@ -101,9 +101,9 @@ class Preprocessing:
 
         Examples
         --------
-        >>> Preprocessing(size=2, scale=1.0).normalise(np.full((1, 3, 2, 2), 51, np.uint8))[0, 0]
-        array([[0.2, 0.2],
-               [0.2, 0.2]], dtype=float32)
+        >>> Preprocessing(size=2, scale=1.0).normalise(np.full((1, 3, 2, 2), 255, np.uint8))[0, 0]
+        array([[1., 1.],
+               [1., 1.]], dtype=float32)
         """
         if images.ndim == 3 and self.channels == 1:
             images = images[:, None]

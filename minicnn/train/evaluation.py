@@ -177,7 +177,7 @@ def measure(
     >>> found.accuracy, found.recall, found.confusion.tolist()
     (0.75, array([0.5, 1. ]), [[1, 1], [0, 2]])
     >>> round(found.ece, 3), found.roc_auc
-    (0.35, 1.0)
+    (0.3, 1.0)
     """
     y, chances = np.asarray(labels), np.asarray(probabilities, np.float64)
     _check(y, chances)
@@ -188,9 +188,10 @@ def measure(
     metrics = import_extra("sklearn.metrics", "measuring a network")
     answers = chances.argmax(axis=1)
     confusion = confusion_matrix(y, answers, classes)
-    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         y, answers, labels=range(classes), zero_division=0
     )
+    support = confusion.sum(axis=1)
     there = support > 0
     columns = {"precision": precision, "recall": recall, "f1": f1}
     chosen = np.random.default_rng(seed).integers(count, size=(bootstrap, count))

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from minicnn import models, random
+from minicnn import models, nn, random
 from minicnn.autograd import Array
 from minicnn.data import folders, near_duplicates
 from minicnn.data.dataset import Dataset
@@ -233,6 +233,11 @@ def _from_scratch(plan: Plan, parts: Parts, out: Path, resume: bool, progress: b
     random.manual_seed(plan.seed)
     options = {key: value for key, value in plan.model.items() if key not in ("include_top", "pooling")}
     model: Any = models.create(**options, num_classes=len(parts.classes))
+    for module in model.modules():
+        if isinstance(
+            module, nn.BatchNorm2d
+        ):  # Keras' 0.01 needs a thousand steps to forget where it began: few photos
+            module.momentum = max(module.momentum, 0.1)  # have a few hundred
     begin = time.perf_counter()
     epochs = _epochs(plan)
     history = train_network(

@@ -28,7 +28,6 @@ from minicnn.data.augmentation.geometry import Flip as Flip
 from minicnn.data.augmentation.geometry import PadAndCrop as PadAndCrop
 from minicnn.data.augmentation.geometry import Perspective as Perspective
 from minicnn.data.augmentation.geometry import RandomResizedCrop as RandomResizedCrop
-from minicnn.data.augmentation.geometry import RandomShift as RandomShift
 from minicnn.data.augmentation.geometry import Rotate as Rotate
 from minicnn.data.augmentation.geometry import Shear as Shear
 from minicnn.data.augmentation.geometry import Translate as Translate

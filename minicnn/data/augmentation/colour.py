@@ -194,8 +194,7 @@ def posterize(image: Image, bits: int) -> Image:
 
 def solarize(image: Image, threshold: float) -> Image:
     """Invert what is as bright as ``threshold`` (a share of white) or brighter."""
-    white = image.dtype.type(top(image))
-    return np.where(image >= threshold * white, white - image, image)
+    return np.where(image >= threshold * top(image), invert(image), image)
 
 
 def auto_contrast(image: Image) -> Image:

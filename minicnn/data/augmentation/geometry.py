@@ -47,6 +47,16 @@ class Flip(Augmentation):
 class PadAndCrop(Augmentation):
     """Add ``padding`` pixels on every side and cut out a part of the old size at random (He et al. 2016, section 4.2).
 
+    On scikit-learn's digits LeNet-5 makes a fifth of the errors with it (2 pixels) that it makes without: 99.7 %
+    instead of 98.1 % right, after 20 epochs.
+
+    Parameters
+    ----------
+    padding : int
+        The largest shift, in pixels.
+    fill : float
+        What is added, a share of white.
+
     Examples
     --------
     >>> image = np.uint8([[0, 0, 0], [0, 7, 0], [0, 0, 0]])
@@ -71,25 +81,6 @@ class PadAndCrop(Augmentation):
         border = ((0, 0), (self.padding, self.padding), (self.padding, self.padding))
         padded = np.pad(image, border, constant_values=image.dtype.type(self.fill * top(image)))
         return padded[:, down : down + h, right : right + w].copy()
-
-
-def RandomShift(pixels: int) -> PadAndCrop:  # noqa: N802 - it makes one
-    """Move each image by up to ``pixels`` in both directions; what it uncovers is background (0).
-
-    On scikit-learn's digits LeNet-5 makes a fifth of the errors with it (shifts of 2) that it makes without:
-    99.7 % instead of 98.1 % right, after 20 epochs.
-
-    Raises
-    ------
-    OptionError
-        If ``pixels`` is not a natural number.
-
-    Examples
-    --------
-    >>> RandomShift(2)
-    PadAndCrop(padding=2, fill=0.0)
-    """
-    return PadAndCrop(pixels)
 
 
 @dataclass(frozen=True)
@@ -146,10 +137,8 @@ class RandomResizedCrop(Augmentation):
 
     def apply(self, image: Image, rng: np.random.Generator) -> Image:
         """Cut out and resize."""
-        made: Image = twin("resize").resize(
-            image, box=self.box(image.shape[1], image.shape[2], rng), size=(self.size, self.size), kind=self.interpolation,
-            mirror=False
-        )  # fmt: skip
+        box, size = self.box(image.shape[1], image.shape[2], rng), (self.size, self.size)
+        made: Image = twin("resize").resize(image, box=box, size=size, kind=self.interpolation, mirror=False)
         return made
 
 

@@ -161,7 +161,7 @@ class TenCrop:
     array([[0, 1],
            [4, 5],
            [0, 1],
-           [2, 1]], dtype=uint8)
+           [1, 0]], dtype=uint8)
     """
 
     size: int

@@ -1,0 +1,142 @@
+"""The figures of a test: by hand, and against scikit-learn."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from minicnn.errors import LabelError, NotFiniteError, OptionError, ShapeError
+from minicnn.train.evaluation import measure
+
+# Six images, three classes, by hand.
+LABELS = [0, 0, 1, 1, 2, 2]
+CHANCES = [[0.9, 0.1, 0.0], [0.4, 0.5, 0.1], [0.2, 0.7, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4], [0.6, 0.2, 0.2]]
+
+
+def test_by_hand():
+    found = measure(LABELS, CHANCES, ["ant", "bee", "cow"])
+    assert found.count == 6
+    assert found.accuracy == 4 / 6
+    assert found.confusion.tolist() == [[1, 1, 0], [0, 2, 0], [1, 0, 1]]
+    assert found.precision.tolist() == [1 / 2, 2 / 3, 1]
+    assert found.recall.tolist() == [1 / 2, 1, 1 / 2]
+    assert found.support.tolist() == [2, 2, 2]
+    assert found.macro["recall"] == found.weighted["recall"] == pytest.approx(2 / 3)
+    assert found.loss == pytest.approx(-sum(map(math.log, (0.9, 0.4, 0.7, 0.8, 0.4, 0.2))) / 6)
+    # each answer has a bin of its own: 0.9, 0.5 (wrong), 0.7, 0.8, 0.4, 0.6 (wrong)
+    assert found.ece == pytest.approx((0.1 + 0.5 + 0.3 + 0.2 + 0.6 + 0.6) / 6)
+    assert [bin.count for bin in found.bins] == [1] * 6
+    assert found.top5 is None
+
+
+def test_a_perfect_network():
+    found = measure([0, 1, 1], np.eye(2)[[0, 1, 1]])
+    assert (found.accuracy, found.ece, found.loss, found.roc_auc) == (1, 0, 0, 1)
+    assert (found.accuracy_interval.low, found.accuracy_interval.high) == (1, 1)
+
+
+@given(st.integers(2, 8), st.integers(1, 60), st.integers(0, 999))
+def test_as_scikit_learn(classes, count, seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(classes, size=count)
+    chances = rng.dirichlet(np.ones(classes), count)
+    found = measure(labels, chances, bootstrap=20)
+    answers = chances.argmax(axis=1)
+    there = np.unique(labels)
+    assert found.accuracy == pytest.approx(metrics.accuracy_score(labels, answers))
+    assert found.loss == pytest.approx(metrics.log_loss(labels, chances, labels=range(classes)), rel=1e-6)
+    for name, score in (
+        ("precision", metrics.precision_score),
+        ("recall", metrics.recall_score),
+        ("f1", metrics.f1_score),
+    ):
+        for kind, means in (("macro", found.macro), ("weighted", found.weighted)):
+            expected = score(labels, answers, labels=there, average=kind, zero_division=0)
+            assert means[name] == pytest.approx(expected)
+    np.testing.assert_array_equal(found.confusion, metrics.confusion_matrix(labels, answers, labels=range(classes)))
+    if classes > 5:
+        assert found.top5 == pytest.approx(metrics.top_k_accuracy_score(labels, chances, k=5, labels=range(classes)))
+    assert (found.roc_auc is None) == (len(there) < classes)
+    assert 0 <= found.ece <= 1
+    assert sum(bin.count for bin in found.bins) == count
+    assert found.accuracy_interval.low <= found.accuracy <= found.accuracy_interval.high
+    json.dumps(found.as_dict(), allow_nan=False)
+    assert str(count) in str(found)
+
+
+def test_an_interval_covers_the_truth_about_as_often_as_it_says():
+    covered = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        right = rng.random(200) < 0.8
+        found = measure(np.zeros(200, int), np.where(right[:, None], [0.9, 0.1], [0.1, 0.9]), bootstrap=300, seed=seed)
+        covered += found.accuracy_interval.low <= 0.8 <= found.accuracy_interval.high
+    assert 88 <= covered <= 100
+
+
+def test_a_class_that_does_not_occur():
+    found = measure([0, 0, 2], np.eye(3)[[0, 1, 2]])
+    assert found.recall.tolist() == [0.5, 0, 1]
+    assert found.macro["recall"] == 0.75  # of the two that occur
+    assert found.roc_auc is None
+
+
+def test_the_same_seed_gives_the_same_interval():
+    one, same, other = (measure(LABELS, CHANCES, seed=seed).f1_interval for seed in (1, 1, 2))
+    assert one == same != other
+
+
+@pytest.mark.parametrize(
+    ("labels", "chances", "error", "text"),
+    [
+        ([], np.zeros((0, 2)), OptionError, "at least one image"),
+        ([0, 1], np.ones((3, 2)) / 2, ShapeError, r"\(3, 2\), \(2,\)"),
+        ([0, 2], np.ones((2, 2)) / 2, LabelError, r"integers in 0 \.\. 1, got int64 in 0 \.\. 2"),
+        ([0, -1], np.ones((2, 2)) / 2, LabelError, r"in -1 \.\. 0"),
+        ([0.0, 1.0], np.ones((2, 2)) / 2, LabelError, "got float64"),
+        ([0, 1], [[np.nan, 0], [0, 1]], NotFiniteError, "1 are not"),
+        ([0, 1], [[0.5, 0.5], [0.5, 0.6]], OptionError, "row 1 sums to 1.1"),
+        ([0, 1], [[1.5, -0.5], [0.5, 0.5]], OptionError, ">= 0 and sum to 1"),
+    ],
+)
+def test_what_cannot_be_measured(labels, chances, error, text):
+    with pytest.raises(error, match=text):
+        measure(labels, chances)
+    with pytest.raises(ShapeError, match="one per class, got 1 for 2 classes"):
+        measure([0], [[0.5, 0.5]], ["a"])
+    with pytest.raises(OptionError, match="bootstrap must be >= 1"):
+        measure([0], [[0.5, 0.5]], bootstrap=0)
+
+
+# ----------------------------------------------------------------------------------------- pictures
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 24])
+def test_a_sheet_of_any_number_of_images(tmp_path, count):
+    import PIL.Image
+
+    from minicnn.inspect import draw_sheet
+
+    rng = np.random.default_rng(0)
+    sizes = [(3, 30, 900), (1, 500, 20), (8, 8), (3, 1, 1)]
+    images = [rng.integers(0, 256, sizes[place % 4], np.uint8) for place in range(count)]
+    draw_sheet(images, [f"a name that is very long indeed {place}\ntwo" for place in range(count)], tmp_path / "a.png")
+    with PIL.Image.open(tmp_path / "a.png") as drawn:
+        assert drawn.width > 400
+        assert drawn.height > 200 * max(1, -(-count // 6))
+    with pytest.raises(ShapeError, match="one per image, got 1 for 0"):
+        draw_sheet([], ["a"], tmp_path / "b.png")
+
+
+def test_a_reliability_diagram(tmp_path):
+    import PIL.Image
+
+    from minicnn.inspect import draw_reliability
+
+    draw_reliability(measure(LABELS, CHANCES).bins, tmp_path / "a.png", title="six images")
+    with PIL.Image.open(tmp_path / "a.png") as drawn:
+        assert min(drawn.size) > 400
