@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from minicnn.autograd import Tensor, no_grad
 from minicnn.errors import OptionError, ShapeError
 from minicnn.functional import check
 from minicnn.functional.check import Input
+from minicnn.models.architecture import cross_entropy, likeliest, softmax
 from minicnn.nn import Buffer, Module
 
 
@@ -78,8 +80,6 @@ def features_of(base: Module) -> tuple[int, ...]:
 def default_head(base: Module, classes: int, *, dropout: float = 0.2) -> nn.Sequential:
     """Make the usual head: the mean of each map (where the base has none), a common scale, dropout, one linear layer.
 
-    Its weights start at 0, so that all classes are equally likely at first.
-
     Parameters
     ----------
     base : Module
@@ -96,8 +96,7 @@ def default_head(base: Module, classes: int, *, dropout: float = 0.2) -> nn.Sequ
     """
     shape = features_of(base)
     pool: dict[str, Module] = {"mean": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()} if len(shape) == 3 else {}
-    with nn.init.using(nn.init.zeros):
-        last = nn.Linear(shape[0], check.integer("default_head", "classes", classes, 1))
+    last = nn.Linear(shape[0], check.integer("default_head", "classes", classes, 1))
     return nn.Sequential(pool | {"scale": Standardize(shape[0]), "drop": nn.Dropout(dropout), "fc": last})
 
 
@@ -133,6 +132,10 @@ def with_head(base: Module, head: Module) -> Module:
         raise OptionError(f"with_head: base must be a network of stages (a Sequential), got a {type(base).__name__}")
     if getattr(base, "include_top", False):
         raise OptionError("with_head: base has its own last layers: create(..., include_top=False) leaves them out")
-    model = copy.copy(base)
+    model: Any = copy.copy(base)
     model.add_module("head", head)
-    return model
+    if hasattr(base, "form"):  # what the head says are logits, whatever the paper's last layer gave
+        model.form = replace(model.form, loss=cross_entropy, predict=likeliest, probabilities=softmax)
+        model.classes = ()
+    made: Module = model
+    return made
