@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import minicnn.functional as F
 from minicnn import models, nn, train, transfer
 from minicnn.autograd import no_grad
 from minicnn.data import ArrayDataset, Loader, augmentation
 from minicnn.errors import OptionError, ShapeError
-from minicnn.transfer import learning
-from minicnn.transfer.features import KEPT, Views, features, key, one_view
+from minicnn.transfer import Views, features, learning, one_view
+from minicnn.transfer.features import KEPT, key
 from minicnn.transfer.plan import FineTune
 
 RNG = np.random.default_rng(0)
@@ -151,7 +152,6 @@ def test_names_that_fit_nothing():
 
 
 def test_a_head_of_any_layers():
-    base = small("resnet20")
     head = nn.Sequential({"conv": nn.Conv2d(2, 5, 1), "mean": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten()})
     maps = models.create("resnet20", width=1 / 32, include_top=False)
     assert transfer.with_head(maps, head)(pixels(maps)).shape == (4, 5)
@@ -210,7 +210,7 @@ def photos(count=7, side=40):
 def test_features_are_what_the_network_makes(base):
     images = photos()
     augment = augmentation.RandomResizedCrop(32)
-    views = Views(base.form.preprocess, mirror=True, augment=augment, count=2)
+    views = Views(base.form.preprocess, 2, augment, 2)
     made = features(base, images, views, seed=4, batch_size=3, workers=0)
     assert made.shape == (7, 4, 16)
     with no_grad():
@@ -222,6 +222,17 @@ def test_features_are_what_the_network_makes(base):
     for options in ({"workers": 3}, {"batch_size": 7}):
         again = features(base, images, views, seed=4, **options)
         np.testing.assert_allclose(again, made, atol=1e-5)
+
+
+def test_ten_views_are_ten_crops(base):
+    image = photos(1).images[0]
+    made = Views(base.form.preprocess, 10)(image, None)
+    assert made.shape == (10, 3, 32, 32)
+    larger = np.asarray(Image.fromarray(image.transpose(1, 2, 0)).resize((37, 37), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(made[3], larger.transpose(2, 0, 1)[:, 5:, 5:])
+    np.testing.assert_array_equal(made[8], made[3][..., ::-1])
+    with pytest.raises(OptionError, match="tested must be one of 1, 2, 10, got 5"):
+        Views(base.form.preprocess, 5)
 
 
 def test_features_are_kept_and_found_again(base, tmp_path, monkeypatch):
@@ -250,7 +261,7 @@ def test_the_key_depends_on_all_that_features_depend_on(base):
 
     names = [
         name(), name(data=other), name(data=images.only([1, 0, 2, 3, 4, 5, 6])), name(seed=1), name(batch_size=8),
-        name(views=Views(see, mirror=True)), name(views=Views(see, augment=augment, count=1)),
+        name(views=Views(see, 2)), name(views=Views(see, augment=augment, count=1)),
         name(views=Views(see, augment=augment, count=2)),
         name(views=Views(see, augment=augmentation.RandomResizedCrop(32, (0.5, 1.0)), count=1)),
     ]  # fmt: skip

@@ -39,6 +39,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     transfer.add_argument(
         "--validation", type=float, metavar="S", help="share to test on where DIR is not divided (default: 0.2)"
     )
+    transfer.add_argument(
+        "--tested",
+        type=int,
+        choices=(1, 2, 10),
+        help="views of a photo over which a test averages: the middle, it and its mirror image (default), ten crops",
+    )
     transfer.add_argument("--seed", type=natural, metavar="N", help="of all random numbers (default: 0)")
     head = transfer.add_argument_group("the head")
     head.add_argument("--epochs", type=count, metavar="N", help="default: 60")
@@ -67,7 +73,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 # Arguments that are attributes of the plan, of how the head learns, of how the rest does.
-PLAN = ("validation", "seed", "folds", "from_scratch", "balanced", "skip_unreadable")
+PLAN = ("validation", "tested", "seed", "folds", "from_scratch", "balanced", "skip_unreadable")
 HEAD = {"epochs": "epochs", "views": "views", "batch_size": "batch_size", "lr": "lr", "dropout": "dropout",
         "smoothing": "smoothing"}  # fmt: skip
 TUNE = {"tune_epochs": "epochs", "tune_lr": "lr", "mix": "mix", "patience": "patience", "smoothing": "smoothing",

@@ -145,22 +145,43 @@ class Preprocessing:
         >>> Preprocessing(size=4, resize=6).cut(np.zeros((3, 90, 60), np.uint8)).shape
         (3, 4, 4)
         """
+        image = self._resized(image)
+        whole = round if self.corner == "nearest" else math.floor
+        left, top = (whole((side - self.size) / 2) for side in image.size)
+        return self._pixels(image.crop((left, top, left + self.size, top + self.size)))
+
+    def resized(self, image: Any) -> Image:
+        """Resize one image as ``cut`` does, and leave it whole: from it other parts than the middle can be cut.
+
+        Parameters
+        ----------
+        image : Pillow image, or uint8 array, shape (H, W) or (C, H, W) with C 1 or 3
+
+        Returns
+        -------
+        uint8 array, shape (channels, h, w)
+
+        Examples
+        --------
+        >>> Preprocessing(size=4, resize=6).resized(np.zeros((3, 90, 60), np.uint8)).shape
+        (3, 9, 6)
+        """
+        return self._pixels(self._resized(image))
+
+    def _resized(self, image: Any) -> Any:
         pillow = import_extra("PIL.Image", "preprocessing")
         if not isinstance(image, pillow.Image):
             image = pillow.fromarray(np.ascontiguousarray(_rows_first(image)))
         image = image.convert("L" if self.channels == 1 else "RGB")
-        width, height = image.size
-        if self.resize is None:
-            new, corner = (self.size, self.size), (0, 0)
-        else:
+        new = (self.size, self.size)
+        if self.resize is not None:
+            width, height = image.size
             short = min(width, height)
             new = (self.resize * width // short, self.resize * height // short)
-            whole = round if self.corner == "nearest" else math.floor
-            left, top = (whole((side - self.size) / 2) for side in new)
-            corner = (left, top)
-        if new != image.size:
-            image = image.resize(new, pillow.Resampling[self.interpolation.upper()])
-        pixels = np.asarray(image.crop((*corner, corner[0] + self.size, corner[1] + self.size)))
+        return image if new == image.size else image.resize(new, pillow.Resampling[self.interpolation.upper()])
+
+    def _pixels(self, image: Any) -> Image:
+        pixels = np.asarray(image)
         return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)
 
 

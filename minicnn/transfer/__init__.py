@@ -5,6 +5,9 @@ gets a new head, is frozen, and only the head learns; then, if the task is worth
 and freezing.py first, they are what the word means; job.py is what ``minicnn transfer`` does.
 """
 
+from minicnn.transfer.features import Views as Views
+from minicnn.transfer.features import features as features
+from minicnn.transfer.features import one_view as one_view
 from minicnn.transfer.freezing import freeze as freeze
 from minicnn.transfer.freezing import frozen as frozen
 from minicnn.transfer.freezing import frozen_hashes as frozen_hashes

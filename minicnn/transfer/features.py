@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from minicnn import weights
 from minicnn.autograd import Array, no_grad
 from minicnn.data import Loader
+from minicnn.data.augmentation import TenCrop
 from minicnn.data.dataset import Dataset
 from minicnn.data.loader import Transform
 from minicnn.data.preprocessing import Preprocessing
-from minicnn.errors import LoadError, import_extra
+from minicnn.errors import LoadError, OptionError, import_extra
 from minicnn.files import replacing
 from minicnn.kernels import jit
 from minicnn.nn import Module
@@ -32,6 +33,8 @@ from minicnn.transfer.freezing import digest
 from minicnn.weights import safetensors_file
 
 KEPT = 20  # files of features; the oldest go first
+TESTED = (1, 2, 10)
+LARGER = 256 / 224  # what ten crops are cut from, where the whole image is what the network sees
 
 
 @dataclass(frozen=True)
@@ -42,31 +45,34 @@ class Views:
 
     Attributes
     ----------
-    cut : Preprocessing
-        Its ``cut`` is the first view.
-    mirror : bool
-        Whether the second view is the first one's mirror image.
+    see : Preprocessing
+        Of the network.
+    tested : {1, 2, 10}
+        How many views come first that no random number has a part in: the middle; it and its mirror image; the
+        corners and the middle and their mirror images (``augmentation.TenCrop``).
     augment : function, optional
         ``(image, rng) -> (C, size, size)``
     count : int
         How many views of that follow.
     """
 
-    cut: Preprocessing
-    mirror: bool = False
+    see: Preprocessing
+    tested: int = 1
     augment: Transform | None = None
     count: int = 0
 
-    @property
-    def tested(self) -> int:
-        """How many views come first that no random number has a part in."""
-        return 1 + self.mirror
+    def __post_init__(self) -> None:
+        if self.tested not in TESTED:
+            raise OptionError(f"Views: tested must be one of {', '.join(map(str, TESTED))}, got {self.tested!r}")
 
     def __call__(self, image: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
         """Return the views of an image."""
-        plain = self.cut.cut(image)
         drawn = [] if self.augment is None else [self.augment(image, rng) for _ in range(self.count)]
-        return np.stack([plain, *([plain[..., ::-1]] * self.mirror), *drawn])
+        if self.tested == 10:
+            larger = replace(self.see, resize=self.see.resize or round(self.see.size * LARGER))
+            return np.stack([*TenCrop(self.see.size)(larger.resized(image)), *drawn])
+        plain = self.see.cut(image)
+        return np.stack([plain, *([plain[..., ::-1]] * (self.tested - 1)), *drawn])
 
 
 def one_view(views: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:

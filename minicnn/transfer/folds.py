@@ -14,7 +14,6 @@ from minicnn.autograd import Array
 from minicnn.data.folders import Parts
 from minicnn.errors import OptionError, import_extra
 from minicnn.files import write_atomically
-from minicnn.transfer.features import Views
 from minicnn.transfer.learning import fine_tune, head_logits, load_base, logits_of, probabilities, train_head
 from minicnn.transfer.plan import Plan
 
@@ -68,14 +67,14 @@ def cross_validate(plan: Plan, parts: Parts, made: Array, pairs: list[Pair], fil
         seed = plan.seed + 100 * (number + 1)
         base = load_base(plan)
         head, _ = train_head(plan, base, made[learnt], labels[learnt], len(parts.classes), seed=seed)
-        said = head_logits(head, made[tested][:, : Views(base.form.preprocess, mirror=True).tested])
+        said = head_logits(head, made[tested][:, : plan.tested])
         if plan.fine_tune is not None:
             with TemporaryDirectory() as folder:
                 model, *_ = fine_tune(
                     plan, plan.fine_tune, base, head, images.only(learnt), classes=len(parts.classes), seed=seed + 1,
                     out=Path(folder),
                 )  # fmt: skip
-            said = logits_of(model, images.only(tested))
+            said = logits_of(model, images.only(tested), plan.tested)
         right = probabilities(said).argmax(axis=1) == labels[tested]
         done.append({"accuracy": float(right.mean()), "images": len(tested)})
         write_atomically(file, json.dumps(done).encode())

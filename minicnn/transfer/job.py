@@ -29,7 +29,7 @@ from minicnn.train import AdamW, History, schedules
 from minicnn.train.evaluation import measure
 from minicnn.transfer.features import Views, cache_folder, features
 from minicnn.transfer.folds import Pair, Tell, cross_validate
-from minicnn.transfer.freezing import digest, freeze, frozen_hashes
+from minicnn.transfer.freezing import digest, freeze, frozen_hashes, unfreeze
 from minicnn.transfer.head import with_head
 from minicnn.transfer.learning import (
     augment,
@@ -91,15 +91,15 @@ def run_plan(
     base = load_base(plan)
     classes = len(parts.classes)
     if plan.fine_tune is not None:  # whether there is such a stage, we want to know now
-        freeze(base, until=plan.fine_tune.since)
+        unfreeze(base, since=plan.fine_tune.since)
         freeze(base)
     make_folder(out)
     plan.write(out)
 
     tell(f"{base.name} ({base.form.name}): features of {len(parts.training)} + {len(parts.validation)} images")
     see, seed = base.form.preprocess, plan.seed
-    views = Views(see, mirror=True, augment=augment(base), count=plan.head.views)
-    tested = Views(see, mirror=True)
+    views = Views(see, plan.tested, augment(base), plan.head.views)
+    tested = Views(see, plan.tested)
     with clock("features"):
         learnt = features(base, parts.training, views, seed=seed, folder=cache_folder())
         held_out = features(base, parts.validation, tested, seed=seed, folder=cache_folder())
@@ -121,7 +121,7 @@ def run_plan(
                 plan, plan.fine_tune, base, head, parts.training, classes=classes, seed=seed + 1,
                 out=out / "fine_tune", validation=parts.validation, resume=resume, progress=progress,
             )  # fmt: skip
-            said = logits_of(model, parts.validation)
+            said = logits_of(model, parts.validation, plan.tested)
         after = frozen_hashes(model)
         frozen["fine_tune"] = _compared({stage: before[stage] for stage in after}, after)
         report["fine_tune"] = {**_of_phase(tuned, said, parts), "weights_of_epoch": best}
@@ -247,4 +247,4 @@ def _from_scratch(plan: Plan, parts: Parts, out: Path, resume: bool, progress: b
         progress=progress,
     )  # fmt: skip
     seconds = time.perf_counter() - begin
-    return {**_of_phase(history, logits_of(model, parts.validation), parts), "seconds": round(seconds, 3)}
+    return {**_of_phase(history, logits_of(model, parts.validation, plan.tested), parts), "seconds": round(seconds, 3)}

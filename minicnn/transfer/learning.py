@@ -168,9 +168,9 @@ def probabilities(logits: Array) -> Array:
     return made
 
 
-def logits_of(model: Any, images: Dataset, *, mirror: bool = True) -> Array:
-    """Return what a whole network says of each image and its mirror image, (N, 2, classes)."""
-    return features(model, images, Views(model.form.preprocess, mirror=mirror))
+def logits_of(model: Any, images: Dataset, tested: int = 2) -> Array:
+    """Return what a whole network says of each image, in 1, 2 or 10 views (see ``Views``): (N, tested, classes)."""
+    return features(model, images, Views(model.form.preprocess, tested))
 
 
 def head_logits(head: Module, made: Array) -> Array:

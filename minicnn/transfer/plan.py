@@ -67,7 +67,7 @@ class FineTune:
     since: str
     epochs: int = 10
     batch_size: int = 32
-    lr: float = 0.005
+    lr: float = 0.001
     decay: float = 0.7
     warmup: float = 1.0
     weight_decay: float = 1e-4
@@ -90,6 +90,8 @@ class Plan:
         What ``data.open_folder`` opens.
     validation : float
         The share that is held out, if the data are not divided.
+    tested : {1, 2, 10}
+        In how many views each photo is tested, see ``Views``.
     seed : int
     head : Head
     fine_tune : FineTune, optional
@@ -104,6 +106,7 @@ class Plan:
     weights: str
     data: str
     validation: float = 0.2
+    tested: int = 2
     seed: int = 0
     head: Head = field(default_factory=Head)
     fine_tune: FineTune | None = None

@@ -45,6 +45,8 @@ class TransferRun:
     model : Module
         In inference mode.
     classes : tuple of str
+    tested : int
+        In how many views it looks at a photo, see ``Views``.
 
     Raises
     ------
@@ -57,7 +59,7 @@ class TransferRun:
         if not file.exists():
             raise LoadError(folder, f"holds no {NETWORK} yet: its run is not finished (--resume goes on with it)")
         source = weights.open(file)
-        self.classes = tuple(json.loads(source.metadata["classes"]))
+        self.classes, self.tested = tuple(json.loads(source.metadata["classes"])), plan.tested
         with nn.init.using(nn.init.zeros):
             base = models.create(**plan.model)
             self.model: Any = with_head(base, default_head(base, len(self.classes), dropout=plan.head.dropout))
@@ -87,8 +89,8 @@ class TransferRun:
         return first
 
     def probabilities(self, images: Dataset) -> Array:
-        """Return the probability of each class for each image, (N, classes): the mean over it and its mirror image."""
-        return probabilities(logits_of(self.model, images))
+        """Return the probability of each class for each image, (N, classes): the mean over its views."""
+        return probabilities(logits_of(self.model, images, self.tested))
 
 
 def open_run(folder: str | Path) -> TransferRun | Reader:
