@@ -499,3 +499,41 @@ def highest(vector):
         vector = maximum(even(vector, vector), odd(vector, vector))
         width //= 2
     return vector
+
+
+# --------------------------------------------------------------------------------------------------- pixels
+# Images are uint8, 0 .. 255, or float32, 0 .. 1; either way a vector of pixels is one of float32.
+PIXELS = VECTOR_BYTES // 4
+
+
+@intrinsic
+def load_pixels(typing_context, array, index):
+    """``load`` of an image, bytes become float32: as many as a vector of float32 holds."""
+    vector = Vector(types.float32)
+
+    def code(context, builder, signature, arguments):
+        address = _address(context, builder, signature.args[0], *arguments)
+        kind = ir.VectorType(context.get_value_type(array.dtype), vector.lanes)
+        values = builder.load(builder.bitcast(address, kind.as_pointer()), align=array.dtype.bitwidth // 8)
+        if array.dtype == types.float32:
+            return values
+        whole = builder.zext(values, ir.VectorType(ir.IntType(32), vector.lanes))
+        return builder.sitofp(whole, context.get_value_type(vector))
+
+    return vector(array, types.intp), code
+
+
+@intrinsic
+def store_pixels(typing_context, array, index, value):
+    """``store`` into an image; what is behind the point is cut off for bytes, which must lie in 0 .. 255."""
+
+    def code(context, builder, signature, arguments):
+        address = _address(context, builder, signature.args[0], *arguments[:2])
+        values = arguments[2]
+        if array.dtype == types.uint8:
+            whole = builder.fptosi(values, ir.VectorType(ir.IntType(32), value.lanes))
+            values = builder.trunc(whole, ir.VectorType(ir.IntType(8), value.lanes))
+        builder.store(values, builder.bitcast(address, values.type.as_pointer()), align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), code

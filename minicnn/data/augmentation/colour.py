@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.data.augmentation.image import Augmentation, Image, stored, top
-from minicnn.errors import OptionError
 from minicnn.kernels import twin
 from minicnn.kernels.reference.colour import GREY
 
@@ -100,6 +99,12 @@ class PCANoise(Augmentation):
 
     Along each axis of the cloud of ImageNet's colours, its eigenvalue times a normal number of deviation ``std``. Grey
     images stay as they are.
+
+    Examples
+    --------
+    >>> image = np.full((3, 1, 1), 0.5, np.float32)
+    >>> PCANoise(1.0)(image, np.random.default_rng(0)).ravel().round(2)
+    array([0.48, 0.48, 0.49], dtype=float32)
     """
 
     std: float = 0.1
@@ -110,14 +115,20 @@ class PCANoise(Augmentation):
     def apply(self, image: Image, rng: np.random.Generator) -> Image:
         """Draw a colour and add it."""
         if image.shape[0] == 1:
-            return image.copy()
+            return image
         colour = AXES @ (VALUES * self.std * rng.standard_normal(3))
         return stored(image + (top(image) * colour).reshape(3, 1, 1), image)
 
 
 @dataclass(frozen=True)
 class Noise(Augmentation):
-    """Add to every pixel a normal number, of a deviation between 0 and ``std`` (1 is white)."""
+    """Add to every pixel a normal number, of a deviation between 0 and ``std`` (1 is white).
+
+    Examples
+    --------
+    >>> Noise(0.1)(np.full((1, 3), 0.5, np.float32), np.random.default_rng(0)).round(2)
+    array([[0.47, 0.45, 0.54]], dtype=float32)
+    """
 
     std: float = 0.1
 
@@ -132,7 +143,13 @@ class Noise(Augmentation):
 
 @dataclass(frozen=True)
 class Blur(Augmentation):
-    """Blur by a Gaussian of a deviation between 0 and ``sigma`` pixels."""
+    """Blur by a Gaussian of a deviation between 0 and ``sigma`` pixels.
+
+    Examples
+    --------
+    >>> Blur(2)(np.uint8([[0, 0, 255, 0, 0]]), np.random.default_rng(0))
+    array([[23, 59, 80, 59, 23]], dtype=uint8)
+    """
 
     sigma: float = 2.0
 
@@ -153,6 +170,14 @@ class Sharpness(Augmentation):
 
     Smoothed by a 3 x 3 window whose middle counts 5 and the others 1, but for the border: Pillow's
     ``ImageEnhance.Sharpness``.
+
+    Examples
+    --------
+    >>> image = np.pad(np.uint8([[130]]), 1)
+    >>> bool((Sharpness(0)(image, np.random.default_rng(0)) == image).all())
+    True
+    >>> sharpen(image[None], 0)[0, 1, 1]                 # only the smoothed image
+    np.uint8(50)
     """
 
     amount: float = 0.5
@@ -189,7 +214,7 @@ def by_level(image: Image, change: Callable[[NDArray[np.uint8]], NDArray[np.uint
 def posterize(image: Image, bits: int) -> Image:
     """Keep the highest bits of each value only."""
     mask = np.uint8(0xFF & ~(0xFF >> bits))
-    return image.copy() if bits >= 8 else by_level(image, lambda levels: levels & mask)
+    return image if bits >= 8 else by_level(image, lambda levels: levels & mask)
 
 
 def solarize(image: Image, threshold: float) -> Image:
@@ -222,7 +247,7 @@ def equalize(image: Image) -> Image:
 def grey(image: Image) -> Image:
     """Take the colours away."""
     if image.shape[0] == 1:
-        return image.copy()
+        return image
     return np.repeat(stored(np.tensordot(GREY, image.astype(np.float32), 1)[None], image), 3, axis=0)
 
 
@@ -243,7 +268,7 @@ class _Sometimes(Augmentation):
 
     def apply(self, image: Image, rng: np.random.Generator) -> Image:
         """Do it, or not."""
-        return self.change(image) if rng.random() < self.p else image.copy()
+        return self.change(image) if rng.random() < self.p else image
 
     def change(self, image: Image) -> Image:
         """Do it."""
@@ -267,7 +292,13 @@ class Grey(_Sometimes):
 
 @dataclass(frozen=True)
 class Invert(_Sometimes):
-    """Make a negative, with probability ``p``."""
+    """Make a negative, with probability ``p``.
+
+    Examples
+    --------
+    >>> Invert(p=1)(np.uint8([[0, 10, 255]]), np.random.default_rng(0))
+    array([[255, 245,   0]], dtype=uint8)
+    """
 
     def change(self, image: Image) -> Image:
         """Make a negative."""
@@ -276,7 +307,13 @@ class Invert(_Sometimes):
 
 @dataclass(frozen=True)
 class AutoContrast(_Sometimes):
-    """Stretch each colour to the full range, with probability ``p``."""
+    """Stretch each colour to the full range, with probability ``p``.
+
+    Examples
+    --------
+    >>> AutoContrast(p=1)(np.uint8([[10, 60, 95]]), np.random.default_rng(0))
+    array([[  0, 150, 255]], dtype=uint8)
+    """
 
     def change(self, image: Image) -> Image:
         """Stretch."""
@@ -285,7 +322,13 @@ class AutoContrast(_Sometimes):
 
 @dataclass(frozen=True)
 class Equalize(_Sometimes):
-    """Spread the levels of each colour evenly, with probability ``p``."""
+    """Spread the levels of each colour evenly, with probability ``p``.
+
+    Examples
+    --------
+    >>> Equalize(p=1)(np.arange(1024, dtype=np.float32).reshape(32, 32) / 4096, np.random.default_rng(0)).max()
+    np.float32(1.0)
+    """
 
     def change(self, image: Image) -> Image:
         """Spread."""
@@ -294,14 +337,19 @@ class Equalize(_Sometimes):
 
 @dataclass(frozen=True)
 class Posterize(_Sometimes):
-    """Keep ``bits`` of the eight bits of each value, with probability ``p``."""
+    """Keep ``bits`` of the eight bits of each value, with probability ``p``.
+
+    Examples
+    --------
+    >>> Posterize(p=1, bits=2)(np.uint8([[10, 70, 255]]), np.random.default_rng(0))
+    array([[  0,  64, 192]], dtype=uint8)
+    """
 
     bits: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= 8:
-            raise OptionError(f"Posterize: bits must be an integer in 1 .. 8, got {self.bits!r}")
+        self.demand_whole("bits", 1, 8)
 
     def change(self, image: Image) -> Image:
         """Drop bits."""
@@ -310,7 +358,13 @@ class Posterize(_Sometimes):
 
 @dataclass(frozen=True)
 class Solarize(_Sometimes):
-    """Invert what is brighter than ``threshold`` (a share of white), with probability ``p``."""
+    """Invert what is brighter than ``threshold`` (a share of white), with probability ``p``.
+
+    Examples
+    --------
+    >>> Solarize(p=1)(np.uint8([[10, 127, 128, 255]]), np.random.default_rng(0))
+    array([[ 10, 127, 127,   0]], dtype=uint8)
+    """
 
     threshold: float = 0.5
 

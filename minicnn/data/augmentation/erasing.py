@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from minicnn.data.augmentation.image import Augmentation, Image, stored, top
+from minicnn.data.augmentation.image import Augmentation, Image, rectangle, stored, top
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,9 @@ class Cutout(Augmentation):
         side = round(self.share * min(h, w))
         y, x = int(rng.integers(h)) - side // 2, int(rng.integers(w)) - side // 2
         made = image.copy()
-        made[:, max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)] = image.dtype.type(self.fill * top(image))
+        made[:, max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)] = stored(
+            np.asarray(self.fill * top(image)), image
+        )
         return made
 
 
@@ -54,7 +55,13 @@ class RandomErasing(Augmentation):
     area : (float, float)
         Shares of the image.
     ratio : (float, float)
-        Height over width, drawn evenly on a logarithmic scale.
+        Width over height, drawn evenly on a logarithmic scale.
+
+    Examples
+    --------
+    >>> erased = RandomErasing(p=1)(np.zeros((20, 20), np.uint8), np.random.default_rng(0))
+    >>> bool(0 < (erased > 0).sum() < 200)
+    True
     """
 
     p: float = 0.5
@@ -63,22 +70,15 @@ class RandomErasing(Augmentation):
 
     def __post_init__(self) -> None:
         self.demand("p", 0, 1)
-        self.demand("area", 0, 1)
-        self.demand("ratio", 1e-3)
+        self.demand("area", 1e-6, 1, pair=True)
+        self.demand("ratio", 1e-3, pair=True)
 
     def apply(self, image: Image, rng: np.random.Generator) -> Image:
         """Cover, if a rectangle is found that fits."""
         c, h, w = image.shape
+        if rng.random() >= self.p or not (drawn := rectangle(h, w, self.area, self.ratio, rng)):
+            return image
+        left, upper, right, lower = drawn
         made = image.copy()
-        if rng.random() >= self.p:
-            return made
-        for _ in range(10):
-            area = h * w * rng.uniform(*self.area)
-            aspect = math.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
-            height, width = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-            if height < h and width < w:
-                y, x = int(rng.integers(h - height)), int(rng.integers(w - width))
-                noise = top(image) * rng.random((c, height, width))
-                made[:, y : y + height, x : x + width] = stored(noise, image)
-                break
+        made[:, upper:lower, left:right] = stored(top(image) * rng.random((c, lower - upper, right - left)), image)
         return made

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.data.augmentation.image import Augmentation, Image, top
-from minicnn.errors import OptionError
+from minicnn.data.augmentation.image import Augmentation, Image, rectangle, stored, top
+from minicnn.data.preprocessing import INTERPOLATIONS
+from minicnn.errors import OptionError, ShapeError
 from minicnn.kernels import twin
 
 # ------------------------------------------------------------------------------- mirror, shift, crop
@@ -39,13 +40,13 @@ class Flip(Augmentation):
     def apply(self, image: Image, rng: np.random.Generator) -> Image:
         """Mirror, or not."""
         if rng.random() >= self.p:
-            return image.copy()
+            return image
         return np.ascontiguousarray(image[:, ::-1] if self.vertical else image[..., ::-1])
 
 
 @dataclass(frozen=True)
 class PadAndCrop(Augmentation):
-    """Add ``padding`` pixels on every side and cut out a part of the old size at random (He et al. 2016, section 4.2).
+    """Add ``padding`` pixels on every side and cut out a part at random (He et al. 2016, section 4.2).
 
     On scikit-learn's digits LeNet-5 makes a fifth of the errors with it (2 pixels) that it makes without: 99.7 %
     instead of 98.1 % right, after 20 epochs.
@@ -56,6 +57,8 @@ class PadAndCrop(Augmentation):
         The largest shift, in pixels.
     fill : float
         What is added, a share of white.
+    size : int, optional
+        Height and width of the part; None: those of the image.
 
     Examples
     --------
@@ -68,19 +71,26 @@ class PadAndCrop(Augmentation):
 
     padding: int
     fill: float = 0.0
+    size: int | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.padding, bool) or not isinstance(self.padding, int) or self.padding < 0:
-            raise OptionError(f"{type(self).__name__}: padding must be an integer >= 0, got {self.padding!r}")
+        self.demand_whole("padding", 0)
+        if self.size is not None:
+            self.demand_whole("size", 1)
         self.demand("fill", 0, 1)
 
     def apply(self, image: Image, rng: np.random.Generator) -> Image:
-        """Shift by as much as was padded, at most."""
-        h, w = image.shape[1:]
-        down, right = rng.integers(0, 2 * self.padding + 1, 2)
+        """Pad, and draw the part."""
         border = ((0, 0), (self.padding, self.padding), (self.padding, self.padding))
-        padded = np.pad(image, border, constant_values=image.dtype.type(self.fill * top(image)))
-        return padded[:, down : down + h, right : right + w].copy()
+        padded = np.pad(image, border, constant_values=stored(np.asarray(self.fill * top(image)), image))
+        h, w = image.shape[1:] if self.size is None else (self.size, self.size)
+        if h > padded.shape[1] or w > padded.shape[2]:
+            raise ShapeError(
+                f"PadAndCrop: an image with its padding must not be smaller than size={self.size}, got {image.shape} "
+                f"and padding={self.padding}"
+            )
+        down, right = (int(rng.integers(room - part + 1)) for room, part in zip(padded.shape[1:], (h, w), strict=True))
+        return np.ascontiguousarray(padded[:, down : down + h, right : right + w])
 
 
 @dataclass(frozen=True)
@@ -97,8 +107,10 @@ class RandomResizedCrop(Augmentation):
         Share of the area.
     ratio : (float, float)
         Width over height, drawn evenly on a logarithmic scale.
-    interpolation : {"bilinear", "bicubic"}
-        As Pillow resizes, with the mean over all pixels that fall together.
+    interpolation : {"nearest", "bilinear", "bicubic"}
+        As Pillow resizes; the last two take the mean over all pixels that fall together.
+    flip : float
+        Probability that the part is mirrored as well, left for right, which costs nothing here.
 
     Examples
     --------
@@ -111,34 +123,33 @@ class RandomResizedCrop(Augmentation):
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     interpolation: str = "bilinear"
+    flip: float = 0.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            raise OptionError(f"RandomResizedCrop: size must be an integer >= 1, got {self.size!r}")
-        if self.interpolation not in ("bilinear", "bicubic"):
+        self.demand_whole("size", 1)
+        if self.interpolation not in INTERPOLATIONS:
             raise OptionError(
-                f"RandomResizedCrop: interpolation must be 'bilinear' or 'bicubic', got {self.interpolation!r}"
+                f"RandomResizedCrop: interpolation must be one of {', '.join(map(repr, INTERPOLATIONS))}, "
+                f"got {self.interpolation!r}"
             )
-        self.demand("scale", 1e-6, 1)
-        self.demand("ratio", 1e-3)
+        self.demand("scale", 1e-6, 1, pair=True)
+        self.demand("ratio", 1e-3, pair=True)
+        self.demand("flip", 0, 1)
 
     def box(self, h: int, w: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         """Draw left, top, right and bottom; where ten draws do not fit, the middle of the image it is."""
-        for _ in range(10):
-            area = h * w * rng.uniform(*self.scale)
-            aspect = math.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
-            width, height = max(round(math.sqrt(area * aspect)), 1), max(round(math.sqrt(area / aspect)), 1)
-            if width <= w and height <= h:
-                left, upper = int(rng.integers(w - width + 1)), int(rng.integers(h - height + 1))
-                return left, upper, left + width, upper + height
+        if drawn := rectangle(h, w, self.scale, self.ratio, rng):
+            return drawn
         width, height = min(w, max(round(h * self.ratio[1]), 1)), min(h, max(round(w / self.ratio[0]), 1))
         left, upper = (w - width) // 2, (h - height) // 2
         return left, upper, left + width, upper + height
 
     def apply(self, image: Image, rng: np.random.Generator) -> Image:
         """Cut out and resize."""
-        box, size = self.box(image.shape[1], image.shape[2], rng), (self.size, self.size)
-        made: Image = twin("resize").resize(image, box=box, size=size, kind=self.interpolation, mirror=False)
+        _, h, w = image.shape
+        box, mirror = self.box(h, w, rng), rng.random() < self.flip
+        size = (self.size, self.size)
+        made: Image = twin("resize").resize(image, box=box, size=size, kind=self.interpolation, mirror=mirror)
         return made
 
 
@@ -164,7 +175,8 @@ def affine(
     rotation = np.array(
         [[math.cos(turn), -math.sin(turn), shift[0]], [math.sin(turn), math.cos(turn), shift[1]], [0, 0, 1]]
     )
-    made: Matrix = rotation @ np.array([[1, across, 0], [down, 1, 0], [0, 0, 1]]) @ np.diag([zoom, zoom, 1.0])
+    right, low = np.array([[1, across, 0], [0, 1, 0], [0, 0, 1]]), np.array([[1, 0, 0], [down, 1, 0], [0, 0, 1]])
+    made: Matrix = rotation @ right @ low @ np.diag([zoom, zoom, 1.0])  # one shear after the other is never flat
     return made
 
 
@@ -294,6 +306,12 @@ class Elastic(Augmentation):
     sigma : float
         In pixels.
     fill : float
+
+    Examples
+    --------
+    >>> image = np.arange(9, dtype=np.uint8).reshape(3, 3)
+    >>> bool((Elastic(0)(image, np.random.default_rng(0)) == image).all())
+    True
     """
 
     alpha: float = 34.0

@@ -36,30 +36,59 @@ class Augmentation:
         if image.dtype not in (np.uint8, np.float32):
             raise DTypeError(f"{name}: an image must be uint8 or float32, got {image.dtype}")
         made = self.apply(image if image.ndim == 3 else image[None], rng)
-        return made if image.ndim == 3 else made[..., 0, :, :]
+        made = made if image.ndim == 3 else made[..., 0, :, :]
+        return made.copy() if np.may_share_memory(made, image) else made
 
     def apply(self, image: Image, rng: np.random.Generator) -> Image:
-        """Return a changed copy of an image (C, H, W)."""
+        """Return a changed copy of an image (C, H, W), or where nothing changes the image itself."""
         raise NotImplementedError
 
-    def demand(self, option: str, low: float, high: float = math.inf) -> None:
-        """Refuse an option, or a pair of them, that is not a number within bounds, or not in order.
+    def demand_whole(self, option: str, low: int, high: float = math.inf) -> None:
+        """Refuse an option that is not a whole number within bounds.
 
         Raises
         ------
         OptionError
         """
         value = getattr(self, option)
-        numbers = value if isinstance(value, (tuple, list)) else (value,)
-        legal = all(isinstance(n, (int, float, np.number)) and not isinstance(n, bool) for n in numbers)
-        if (
-            not legal
-            or not all(low <= n <= high and math.isfinite(n) for n in numbers)
-            or list(numbers) != sorted(numbers)
-        ):
-            pair = " (two of them, the smaller first)" if isinstance(value, (tuple, list)) else ""
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
+            rule = f"in {low} .. {high}" if high < math.inf else f">= {low}"
+            raise OptionError(f"{type(self).__name__}: {option} must be an integer {rule}, got {value!r}")
+
+    def demand(self, option: str, low: float, high: float = math.inf, *, pair: bool = False) -> None:
+        """Refuse an option that is not a number within bounds, or with ``pair`` two of them, the smaller first.
+
+        Raises
+        ------
+        OptionError
+        """
+        value = getattr(self, option)
+        numbers = value if pair and isinstance(value, (tuple, list)) else (value,)
+        legal = len(numbers) == 1 + pair and all(
+            isinstance(n, (int, float, np.number)) and not isinstance(n, bool) and low <= n <= high and math.isfinite(n)
+            for n in numbers
+        )
+        if not legal or list(numbers) != sorted(numbers):
+            what = "a pair of numbers, the smaller first," if pair else "a number"
             rule = f"in {low:g} .. {high:g}" if high < math.inf else f">= {low:g}"
-            raise OptionError(f"{type(self).__name__}: {option} must be a number {rule}{pair}, got {value!r}")
+            raise OptionError(f"{type(self).__name__}: {option} must be {what} {rule}, got {value!r}")
+
+
+def rectangle(
+    h: int, w: int, area: tuple[float, float], ratio: tuple[float, float], rng: np.random.Generator
+) -> tuple[int, int, int, int] | None:
+    """Draw a part of an image: left, top, right and bottom; None where ten draws do not fit.
+
+    Its share of the area is drawn evenly, width over height evenly on a logarithmic scale.
+    """
+    low, high = map(math.log, ratio)
+    for _ in range(10):
+        pixels, aspect = h * w * rng.uniform(*area), math.exp(rng.uniform(low, high))
+        width, height = max(round(math.sqrt(pixels * aspect)), 1), max(round(math.sqrt(pixels / aspect)), 1)
+        if width <= w and height <= h:
+            left, upper = int(rng.integers(w - width + 1)), int(rng.integers(h - height + 1))
+            return left, upper, left + width, upper + height
+    return None
 
 
 def top(image: Image) -> float:
@@ -69,7 +98,5 @@ def top(image: Image) -> float:
 
 def stored(values: NDArray[Any], like: Image) -> Image:
     """Bring numbers into the range and dtype of an image; bytes are rounded."""
-    if like.dtype == np.uint8:
-        return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
-    made: Image = np.clip(values, 0, 1).astype(like.dtype)
-    return made
+    made: Image = np.clip(np.floor(values + 0.5), 0, 255) if like.dtype == np.uint8 else np.clip(values, 0, 1)
+    return made.astype(like.dtype)

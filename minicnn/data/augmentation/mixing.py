@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.data.augmentation.image import Image, stored
-from minicnn.errors import LabelError, OptionError
+from minicnn.errors import DTypeError, LabelError, OptionError, ShapeError
 
 Soft = NDArray[np.float32]
 
@@ -44,6 +44,7 @@ class Mixup:
 
     def __call__(self, images: Image, labels: NDArray[Any], rng: np.random.Generator) -> tuple[Image, Soft]:
         """Mix a batch."""
+        _check_batch(self, images, labels)
         share, others = rng.beta(self.alpha, self.alpha), rng.permutation(len(images))
         mixed = share * images.astype(np.float64) + (1 - share) * images[others]
         return stored(mixed, images), _blend(labels, others, share, self.classes)
@@ -60,6 +61,13 @@ class CutMix:
     classes : int
     alpha : float
         The share of the image that stays is drawn from a beta distribution with this parameter twice.
+
+    Examples
+    --------
+    >>> images = np.stack([np.zeros((1, 4, 4), np.uint8), np.full((1, 4, 4), 1, np.uint8)])
+    >>> mixed, shares = CutMix(2)(images, np.array([0, 1]), np.random.default_rng(0))
+    >>> bool(mixed[0].mean() == shares[0, 1])                      # as much of the label as of the image
+    True
     """
 
     classes: int
@@ -70,6 +78,7 @@ class CutMix:
 
     def __call__(self, images: Image, labels: NDArray[Any], rng: np.random.Generator) -> tuple[Image, Soft]:
         """Mix a batch."""
+        _check_batch(self, images, labels)
         h, w = images.shape[-2:]
         side, others = math.sqrt(1 - rng.beta(self.alpha, self.alpha)), rng.permutation(len(images))
         y, x = rng.integers(h), rng.integers(w)
@@ -88,9 +97,21 @@ def _check(mix: Any) -> None:
         raise OptionError(f"{name}: alpha must be a number > 0, got {mix.alpha!r}")
 
 
+def _check_batch(mix: Any, images: Image, labels: NDArray[Any]) -> None:
+    name = type(mix).__name__
+    if images.ndim < 3 or labels.shape != images.shape[:1]:
+        rule = "images must have shape (N, ..., H, W) and labels (N,)"
+        raise ShapeError(f"{name}: {rule}, got {images.shape} and {labels.shape}")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DTypeError(f"{name}: labels must be integers, got {labels.dtype}")
+    if images.dtype not in (np.uint8, np.float32):
+        raise DTypeError(f"{name}: images must be uint8 or float32, got {images.dtype}")
+    if labels.size and not 0 <= labels.min() <= labels.max() < mix.classes:
+        rule = f"labels must lie in 0 .. {mix.classes - 1}"
+        raise LabelError(f"{name}: {rule}, got {labels.min()} .. {labels.max()}")
+
+
 def _blend(labels: NDArray[Any], others: NDArray[Any], share: float, classes: int) -> Soft:
-    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
-        raise LabelError(f"mixing: labels must lie in 0 .. {classes - 1}, got {labels.min()} .. {labels.max()}")
     rows = np.arange(len(labels))
     soft = np.zeros((len(labels), classes), np.float32)
     soft[rows, labels] = share

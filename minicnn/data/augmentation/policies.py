@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minicnn.data.augmentation.colour import ColourJitter, adjust, auto_contrast, equalize, posterize, sharpen, solarize
-from minicnn.data.augmentation.geometry import Flip, RandomResizedCrop, affine, bend
+from minicnn.data.augmentation.geometry import RandomResizedCrop, affine, bend
 from minicnn.data.augmentation.image import Augmentation, Image
 from minicnn.errors import OptionError, ShapeError
 
@@ -20,12 +21,17 @@ class Compose(Augmentation):
 
     Examples
     --------
-    >>> both = Compose((RandomResizedCrop(8), Flip()))
+    >>> both = Compose((RandomResizedCrop(8), ColourJitter(0.4)))
     >>> both(np.zeros((3, 20, 30), np.uint8), np.random.default_rng(0)).shape
     (3, 8, 8)
     """
 
     steps: tuple[Augmentation, ...]
+
+    def __post_init__(self) -> None:
+        for step in self.steps:
+            if not isinstance(step, Augmentation):
+                raise OptionError(f"Compose: every step must be an augmentation, got {step!r}")
 
     def apply(self, image: Image, rng: np.random.Generator) -> Image:
         """Do all steps."""
@@ -42,7 +48,7 @@ def imagenet(size: int = 224) -> Compose:
     >>> imagenet(32)(np.zeros((3, 60, 80), np.uint8), np.random.default_rng(0)).shape
     (3, 32, 32)
     """
-    return Compose((RandomResizedCrop(size), Flip(), ColourJitter(0.4, 0.4, 0.4, 0.1)))
+    return Compose((RandomResizedCrop(size, flip=0.5), ColourJitter(0.4, 0.4, 0.4, 0.1)))
 
 
 # ------------------------------------------------------------------------------- one of many, at random
@@ -79,16 +85,16 @@ def _changes(shear: float, shift: Callable[[int], float], turn: float, factor: f
         "contrast": Change(_factor("contrast"), 0, factor, True),
         "sharpness": Change(lambda image, amount: sharpen(image, 1 + amount), 0, factor, True),
         "posterize": Change(lambda image, kept: posterize(image, round(kept)), 8, bits),
-        "solarize": Change(solarize, 1, 0),
+        "solarize": Change(solarize, 256 / 255, 0),
         "auto_contrast": Change(lambda image, _: auto_contrast(image), 0, 0),
         "equalize": Change(lambda image, _: equalize(image), 0, 0),
     }
 
 
-# The strengths are those of torchvision, which the authors' code gives: a shear is an angle, shifts are a share of the
-# side (RandAugment: 150 of 331 pixels) or pixels (TrivialAugment's "wide" space: 32).
-RAND = _changes(float(np.degrees(0.3)), lambda side: side * 150 / 331, 30, 0.9, 4)
-WIDE = _changes(float(np.degrees(0.99)), lambda side: 32.0, 135, 0.99, 2)
+# The strengths are the authors': a shear of 0.3 moves the next row by 0.3 pixels, shifts are a share of the side
+# (RandAugment: 150 of 331 pixels) or pixels (TrivialAugment's "wide" space: 32).
+RAND = _changes(math.degrees(math.atan(0.3)), lambda side: side * 150 / 331, 30, 0.9, 4)
+WIDE = _changes(math.degrees(math.atan(0.99)), lambda side: 32.0, 135, 0.99, 2)
 
 
 def _drawn(image: Image, changes: Mapping[str, Change], magnitude: float, rng: np.random.Generator) -> Image:
@@ -118,8 +124,7 @@ class RandAugment(Augmentation):
     magnitude: int = 9
 
     def __post_init__(self) -> None:
-        if isinstance(self.n, bool) or not isinstance(self.n, int) or self.n < 0:
-            raise OptionError(f"RandAugment: n must be an integer >= 0, got {self.n!r}")
+        self.demand_whole("n", 0)
         self.demand("magnitude", 0, 30)
 
     def apply(self, image: Image, rng: np.random.Generator) -> Image:
@@ -127,7 +132,7 @@ class RandAugment(Augmentation):
         made = image
         for _ in range(self.n):
             made = _drawn(made, RAND, self.magnitude / 30, rng)
-        return made.copy() if made is image else made
+        return made
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,7 @@ class TrivialAugment(Augmentation):
     def apply(self, image: Image, rng: np.random.Generator) -> Image:
         """Draw and change."""
         made = _drawn(image, WIDE, rng.integers(31) / 30, rng)
-        return made.copy() if made is image else made
+        return made
 
 
 # ------------------------------------------------------------------------------- for the test
