@@ -118,6 +118,30 @@ def test_pad_and_crop_moves_by_whole_pixels_in_all_directions():
     assert len(moves) == 25
 
 
+def test_pad_and_crop_to_another_size():
+    image = np.arange(1, 31, dtype=np.uint8).reshape(5, 6)
+    corners = {A.PadAndCrop(1, size=7)(image, np.random.default_rng(seed))[1, 1] for seed in range(20)}
+    assert corners == {1, 2}  # 7 x 8 with its padding: no choice but left or right
+    assert A.PadAndCrop(0, size=3)(image, np.random.default_rng(0)).shape == (3, 3)
+    grey = A.PadAndCrop(3, fill=0.5, size=11)(image.astype(np.float32) / 30, np.random.default_rng(0))
+    assert grey[0, 0] == 0.5
+    with pytest.raises(ShapeError, match=r"must not be smaller than size=8, got \(1, 5, 6\) and padding=1"):
+        A.PadAndCrop(1, size=8)(image, np.random.default_rng(0))
+
+
+@given(images(), seeds)
+def test_a_crop_and_its_mirror_image(image, seed):
+    crop, mirrored = (A.RandomResizedCrop(7, flip=p)(image, np.random.default_rng(seed)) for p in (0, 1))
+    np.testing.assert_array_equal(mirrored, crop[..., ::-1])
+
+
+@given(st.floats(-89, 89), st.floats(-89, 89))
+def test_no_shear_makes_an_image_flat(across, down):
+    from minicnn.data.augmentation.geometry import affine
+
+    assert np.linalg.det(affine(shear=(across, down))) == pytest.approx(1, abs=1e-6)
+
+
 def test_a_flip_is_drawn_as_often_as_it_says():
     image = np.uint8([[1, 2]])
     flipped = sum(A.Flip(0.3)(image, np.random.default_rng(seed))[0, 0] == 2 for seed in range(1000))
@@ -215,6 +239,17 @@ def test_shares_are_those_of_the_pixels():
         for seed in range(20):
             mixed, shares = kind(2, 1.0)(images, np.array([0, 1]), np.random.default_rng(seed))
             np.testing.assert_allclose(mixed.mean(axis=(1, 2, 3)), shares[:, 1], atol=1e-6)
+
+
+def test_batches_that_do_not_fit_together_are_told():
+    rng, images = np.random.default_rng(0), np.zeros((2, 1, 2, 2), np.uint8)
+    for mix in (A.Mixup(2), A.CutMix(2)):
+        with pytest.raises(ShapeError, match=r"labels \(N,\), got \(2, 1, 2, 2\) and \(3,\)"):
+            mix(images, np.array([0, 1, 1]), rng)
+        with pytest.raises(DTypeError, match="labels must be integers, got float64"):
+            mix(images, np.array([0.0, 1.0]), rng)
+        with pytest.raises(DTypeError, match="images must be uint8 or float32, got float64"):
+            mix(images.astype(np.float64), np.array([0, 1]), rng)
 
 
 def test_a_label_out_of_range_is_told():
