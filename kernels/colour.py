@@ -15,7 +15,7 @@ CODES = {"brightness": 0, "contrast": 1, "saturation": 2, "hue": 3}
 CONTRAST, SATURATION, HUE = 1, 2, 3
 BLOCK = 1024  # pixels
 _RED, _GREEN, _BLUE = (np.float32(share) for share in GREY)
-_0, _1, _2, _4, _6 = (np.float32(n) for n in (0, 1, 2, 4, 6))
+_0, _1, _2, _4, _6, _TINY = (np.float32(n) for n in (0, 1, 2, 4, 6, 1e-30))
 
 
 @kernel
@@ -93,7 +93,7 @@ def _turn(red, green, blue, amount):
         r, g, b = red[i], green[i], blue[i]
         high, low = max(r, max(g, b)), min(r, min(g, b))
         span = high - low
-        by = _1 / span if span > _0 else _0
+        by = _1 / span if span > _TINY else _0  # of less the inverse is infinite
         hue = (r - g) * by + _4
         hue = (b - r) * by + _2 if high == g else hue
         hue = (g - b) * by if high == r else hue

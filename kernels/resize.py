@@ -122,15 +122,15 @@ def _across(columns, first, step, starts, counts, weights, room, results):
 
 @kernel
 def _turn_back(results, w_pad, white, narrow, to):
-    """Store so many pixels of PIXELS rows; bytes are rounded already here, floats may shoot over the range."""
-    low, high, half = (0.0, 255.0, 0.5) if white > 1 else (-np.inf, np.inf, 0.0)
+    """Store so many pixels of PIXELS rows; where a cubic shot over the range of bytes it is cut off."""
+    low, high = (0.0, white) if white > 1 else (-np.inf, np.inf)
     for x in range(0, w_pad, PIXELS):
         block = square(load(results, x * PIXELS))
         for r in range(1, PIXELS):
             block = tuple_setitem(block, r, load(results, (x + r) * PIXELS))
         block = transpose(block)
         for r in range(PIXELS):
-            store_pixels(narrow, to + r * w_pad + x, minimum(high, maximum(block[r], low)) + half)
+            store(narrow, to + r * w_pad + x, minimum(high, maximum(block[r], low)))
 
 
 @kernel
@@ -148,11 +148,11 @@ def _put(out, at, count, value, white):
 def _down(narrow, w_pad, first, count, weights, first_weight, white, out, to, w_out):
     for x in range(0, w_out, 2 * PIXELS):
         at, weight = first + x, broadcast(weights, first_weight)
-        left, right = load_pixels(narrow, at) * weight, load_pixels(narrow, at + PIXELS) * weight
+        left, right = load(narrow, at) * weight, load(narrow, at + PIXELS) * weight
         for k in range(1, count):
             weight = broadcast(weights, first_weight + k)
-            left = fma(load_pixels(narrow, at + k * w_pad), weight, left)
-            right = fma(load_pixels(narrow, at + k * w_pad + PIXELS), weight, right)
+            left = fma(load(narrow, at + k * w_pad), weight, left)
+            right = fma(load(narrow, at + k * w_pad + PIXELS), weight, right)
         _put(out, to + x, w_out - x, left, white)
         _put(out, to + x + PIXELS, w_out - x - PIXELS, right, white)
 
@@ -169,7 +169,7 @@ def _filtered(start, stop, image, size, step, white, x_starts, x_counts, x_weigh
     plane_size = (bottom - top + PIXELS) * w_pad
     columns = np.empty((right - left) * step * PIXELS, np.float32)
     results = np.zeros(w_pad * PIXELS, np.float32)
-    narrow = np.empty(step * plane_size, image.dtype)
+    narrow = np.empty(step * plane_size, np.float32)
     for group in range(start, stop):
         done = top
         for oy in range(h_out):

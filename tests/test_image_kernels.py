@@ -112,7 +112,7 @@ def test_an_image_at_its_own_size_is_itself(image, kind):
 
 
 @pytest.mark.parametrize("kernels", ["fast", "reference"])
-@given(images(), st.integers(1, 20), st.sampled_from(("bilinear", "nearest")))
+@given(images(), st.integers(1, 20), KINDS)
 def test_bytes_are_rounded_to_the_nearest(kernels, image, out, kind):
     image = image if image.dtype == np.uint8 else (255 * image).astype(np.uint8)
     exact = image.astype(np.float32) / 255
@@ -143,8 +143,8 @@ def test_nothing_comes_from_outside_the_image_and_no_place_is_left_out(dtype, wi
 def test_a_mean_of_four_pixels_by_hand():
     image = np.uint8([[[10, 20], [30, 41]]])
     options = {"box": (0, 0, 2, 2), "size": (1, 1), "kind": "bilinear", "mirror": False}
-    # rows first: (10 + 20) / 2 = 15, (30 + 41) / 2 = 35.5, rounded to 36; then (15 + 36) / 2 = 25.5, rounded to 26
-    assert resize.resize(image, **options) == resize_reference.resize(image, **options) == 26
+    # rows first: (10 + 20) / 2 = 15, (30 + 41) / 2 = 35.5; then (15 + 35.5) / 2 = 25.25, which alone is rounded
+    assert resize.resize(image, **options) == resize_reference.resize(image, **options) == 25
 
 
 STEPS = st.lists(
@@ -161,6 +161,13 @@ def test_colour_is_its_twin(image, steps):
     before = image.copy()
     close(colour.adjust(image, steps=steps), colour_reference.adjust(image, steps=steps))
     np.testing.assert_array_equal(image, before)
+
+
+def test_the_hue_of_what_is_nearly_black():
+    image = np.float32([0.4, 0.5, 0.8]).reshape(3, 1, 1)
+    steps = [("brightness", 1.5e-45), ("hue", 0.25), ("saturation", 2.0)]
+    for kernels in (colour, colour_reference):
+        np.testing.assert_allclose(kernels.adjust(image, steps=steps), 0, atol=1e-40)
 
 
 def test_a_contrast_after_others_takes_the_mean_that_they_left():

@@ -4,9 +4,9 @@ Pillow's resampling ("antialias"; A. S. Glassner, "Principles of Digital Image S
 Along one axis output ``i`` of ``out`` looks at the place ``centre = begin + (i + 1/2) * scale`` of the image, where
 pixel j covers j .. j + 1. ``nearest`` takes the pixel there. Else a filter, stretched by ``scale`` where the image
 shrinks, weighs the pixels around it: the triangle ``1 - |x|`` (bilinear) or a cubic with a = -1/2 (bicubic, Keys 1981).
-The weights of the pixels that exist are made to sum to 1. First along the rows, then along the columns; bytes are
-rounded after each, as in Pillow: where a cubic shoots over black .. white, that shows. (Since version 13 Pillow goes
-along the columns first where the height shrinks much more than the width.)
+The weights of the pixels that exist are made to sum to 1. First along the rows, then along the columns; where a cubic
+shoots over the range of bytes it is cut off after each, as in Pillow. (Pillow rounds after each, too. Since version 13
+it goes along the columns first where the height shrinks much more than the width.)
 """
 
 import math
@@ -62,7 +62,7 @@ def resize(image, *, box, size, kind, mirror):
                 for x, weight in taps:
                     across[ch, y, ox] += weight * image[ch, y, x]
         if image.dtype == np.uint8:
-            across[ch] = np.clip(np.floor(across[ch] + 0.5), 0, 255)
+            across[ch] = np.clip(across[ch], 0, 255)
         for oy, taps in enumerate(rows):
             for ox in range(size[1]):
                 for y, weight in taps:
