@@ -12,7 +12,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     augment = commands.add_parser(
         "augment",
         help="draw a sheet of what each augmentation makes of a picture",
-        description="Draw every augmentation that there is, three draws of each, into one picture.",
+        description="Draw every augmentation that there is, two draws of each, into one picture.",
     )
     augment.add_argument("image", metavar="IMAGE", help="a PNG, JPEG, BMP, GIF, WEBP, TIFF or PPM file")
     augment.add_argument("--out", required=True, metavar="SHEET.png", help="file to write")

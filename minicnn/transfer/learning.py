@@ -45,10 +45,7 @@ def load_base(plan: Plan) -> Any:
 def augment(base: Any) -> Transform:
     """Return what training does to a photo for this network: a part of it of random size and shape, maybe mirrored."""
     see = base.form.preprocess
-    how = "bicubic" if see.interpolation == "bicubic" else "bilinear"
-    return augmentation.Compose(
-        (augmentation.RandomResizedCrop(see.size, scale=(0.5, 1.0), interpolation=how), augmentation.Flip())
-    )
+    return augmentation.RandomResizedCrop(see.size, (0.5, 1.0), interpolation=see.interpolation, flip=0.5)
 
 
 def train_head(
