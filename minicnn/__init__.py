@@ -27,11 +27,15 @@ if TYPE_CHECKING:
     from minicnn import models as models
     from minicnn import testing as testing
     from minicnn import train as train
+    from minicnn import transfer as transfer
     from minicnn import weights as weights
     from minicnn.inspect import diff as diff
 
 # Modules, and what a module has: so that `import minicnn` is quick.
-_ON_FIRST_USE = {"data": "", "inspect": "", "models": "", "testing": "", "train": "", "weights": "", "diff": "inspect"}
+_ON_FIRST_USE = {
+    **dict.fromkeys(("data", "inspect", "models", "testing", "train", "transfer", "weights"), ""),
+    "diff": "inspect",
+}
 
 
 def __getattr__(name: str) -> Any:

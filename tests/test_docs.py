@@ -7,9 +7,11 @@ import io
 import pkgutil
 import re
 import shlex
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 import minicnn
@@ -33,12 +35,32 @@ def test_every_public_function_has_been_looked_at():
     assert "minicnn.kernels.reference.conv2d" in MODULES
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.S), ids=["ten lines", "reading"])
-def test_the_readme_s_code(code):
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with what the README's code asks for: photos, and weights (of a network that nobody trained)."""
+    rng = np.random.default_rng(0)
+    for part, label, number in product(("train", "val"), ("ants", "bees"), range(4)):
+        file = tmp_path / "photos" / part / label / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).save(file)
+    with open(tmp_path / "mobilenet_2_5_224_tf.h5", "wb") as file:
+        np.savez(file, **minicnn.models.create("mobilenet", width=0.25).state_dict())
+    monkeypatch.chdir(tmp_path)
+
+
+CODE = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+@pytest.mark.parametrize("code", CODE, ids=["ten lines", "transfer", "reading"])
+def test_the_readme_s_code(code, place):
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(code, "README.md", "exec"), {"__name__": "__readme__"})
+        names = {"__name__": "__readme__"}
+        exec(compile(code, "README.md", "exec"), names)
     text = printed.getvalue()
+    if "transfer" in code:
+        assert names["model"](np.zeros((1, 3, 224, 224), np.float32)).shape == (1, 2)
+        return
     if "digits right" in code:
         assert int(re.match(r"(\d+) % of 360 digits right", text)[1]) > 90
     else:
@@ -51,7 +73,9 @@ def test_the_readme_s_commands():
     assert lines[0].endswith(".venv/bin/minicnn train lenet5")
     assert ".venv/bin/python -m pytest" in lines[1]
     commands = re.findall(
-        r"^minicnn [^`\n#]*|(?<=`)minicnn (?:train|predict|info|models|summary|diff)[^`\n]*", README, re.M
+        r"^minicnn [^`\n#]*|(?<=`)minicnn (?:train|predict|info|models|summary|diff|transfer|evaluate|augment)[^`\n]*",
+        README,
+        re.M,
     )
     assert len(commands) >= 11
     for command in commands:

@@ -44,7 +44,7 @@ def steps(model, x, labels, optimizer, count=2):
 def test_pooling_is_the_mean_or_maximum_of_the_last_maps(name, pooling):
     form = models.ARCHITECTURES[name].forms[models.ARCHITECTURES[name].default]
     options = {} if name == "lenet5" else {"width": 1 / 32, "size": form.smallest + 40}
-    models_of = [models.create(name, include_top=False, pooling=how, **options).eval() for how in (None, pooling)]
+    models_of = [models.create(name, include_top=False, pooling=how, **options) for how in (None, pooling)]
     models_of[1].load_state_dict(models_of[0].state_dict())
     x = pixels(models_of[0], 2)
     with no_grad():
@@ -304,10 +304,19 @@ def test_probabilities_are_the_mean_over_views():
     np.testing.assert_allclose(learning.probabilities(logits), [[0.75, 0.25]])
 
 
+@pytest.mark.parametrize(("shape", "channels"), [((50, 40), 3), ((1, 50, 40), 3), ((3, 50, 40), 1), ((3, 50, 40), 3)])
+def test_parts_have_the_colours_that_the_network_sees(shape, channels):
+    see = models.create("resnet20", in_channels=channels).form.preprocess
+    image = RNG.integers(0, 256, shape, np.uint8)
+    assert learning.PartsOf(see)(image, np.random.default_rng(0)).shape == (channels, 32, 32)
+    assert Views(see, 2, learning.PartsOf(see), 3)(image, np.random.default_rng(0)).shape == (5, channels, 32, 32)
+
+
 def test_mixed_labels_train_and_count(base):
     model = transfer.with_head(base, transfer.default_head(base, 2))
     loader = Loader(
-        photos(12), 4, transform=learning.augment(base), mix=augmentation.CutMix(2), shuffle=True, workers=2
+        photos(12), 4, shuffle=True, workers=2, mix=augmentation.CutMix(2),
+        transform=learning.PartsOf(base.form.preprocess),
     )  # fmt: skip
     history = train.fit(
         model, loader, optimizer=train.Adam(transfer.trainable(model)), epochs=2, progress=False,

@@ -117,6 +117,22 @@ class Preprocessing:
             mean, std = mean.mean(), std.mean()
         return np.ascontiguousarray((x * np.float32(self.scale / 255) - mean) / std, dtype=np.float32)
 
+    def coloured(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Return an image (H, W) or (C, H, W) with as many channels as come out, (channels, H, W), else as it is.
+
+        Examples
+        --------
+        >>> Preprocessing(size=4).coloured(np.zeros((9, 9), np.uint8)).shape
+        (3, 9, 9)
+        """
+        planes = image if image.ndim == 3 else image[None]
+        if len(planes) == self.channels:
+            return planes
+        if self.channels == 3:
+            return np.repeat(planes, 3, axis=0)
+        pillow = import_extra("PIL.Image", "preprocessing")
+        return np.asarray(pillow.fromarray(np.ascontiguousarray(_rows_first(planes))).convert("L"))[None]
+
     def at(self, size: int, channels: int = 3) -> Preprocessing:
         """Return the same for another size of the network's input, cut out of the photo in the same proportion."""
         resize = None if self.resize is None else round(self.resize * size / self.size)

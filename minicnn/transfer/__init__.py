@@ -5,6 +5,8 @@ gets a new head, is frozen, and only the head learns; then, if the task is worth
 and freezing.py first, they are what the word means; job.py is what ``minicnn transfer`` does.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from minicnn.transfer.features import Views as Views
 from minicnn.transfer.features import features as features
 from minicnn.transfer.features import one_view as one_view
@@ -15,4 +17,16 @@ from minicnn.transfer.freezing import trainable as trainable
 from minicnn.transfer.freezing import unfreeze as unfreeze
 from minicnn.transfer.head import Standardize as Standardize
 from minicnn.transfer.head import default_head as default_head
+from minicnn.transfer.head import linear_head as linear_head
 from minicnn.transfer.head import with_head as with_head
+
+if TYPE_CHECKING:
+    from minicnn.transfer.estimator import TransferClassifier as TransferClassifier
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TransferClassifier":  # is a class of scikit-learn's, which is imported only for it
+        from minicnn.transfer.estimator import TransferClassifier
+
+        return TransferClassifier
+    raise AttributeError(f"module 'minicnn.transfer' has no attribute {name!r}")

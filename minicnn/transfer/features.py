@@ -28,7 +28,6 @@ from minicnn.data.preprocessing import Preprocessing
 from minicnn.errors import LoadError, OptionError, import_extra
 from minicnn.files import replacing
 from minicnn.kernels import jit
-from minicnn.nn import Module
 from minicnn.transfer.freezing import digest
 from minicnn.weights import safetensors_file
 
@@ -173,10 +172,3 @@ def _prune(folder: Path) -> None:
     files = sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in files[KEPT:]:
         old.unlink(missing_ok=True)
-
-
-def measured(head: Module, made: Array) -> None:
-    """Let the layers of a head that want to know the features' scale measure it."""
-    for module in head.modules():
-        if hasattr(module, "measure"):
-            module.measure(made)

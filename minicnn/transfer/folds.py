@@ -65,10 +65,12 @@ def cross_validate(plan: Plan, parts: Parts, made: Array, pairs: list[Pair], fil
     done = json.loads(file.read_text()) if file.exists() else []
     for number, (learnt, tested) in list(enumerate(splits))[len(done) :]:
         seed = plan.seed + 100 * (number + 1)
-        base = load_base(plan)
-        head, _ = train_head(plan, base, made[learnt], labels[learnt], len(parts.classes), seed=seed)
+        head, _ = train_head(
+            plan.head, made[learnt], labels[learnt], len(parts.classes), seed=seed, balanced=plan.balanced
+        )
         said = head_logits(head, made[tested][:, : plan.tested])
         if plan.fine_tune is not None:
+            base = load_base(plan)
             with TemporaryDirectory() as folder:
                 model, *_ = fine_tune(
                     plan, plan.fine_tune, base, head, images.only(learnt), classes=len(parts.classes), seed=seed + 1,

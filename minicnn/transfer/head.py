@@ -96,8 +96,19 @@ def default_head(base: Module, classes: int, *, dropout: float = 0.2) -> nn.Sequ
     """
     shape = features_of(base)
     pool: dict[str, Module] = {"mean": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()} if len(shape) == 3 else {}
-    last = nn.Linear(shape[0], check.integer("default_head", "classes", classes, 1))
-    return nn.Sequential(pool | {"scale": Standardize(shape[0]), "drop": nn.Dropout(dropout), "fc": last})
+    return nn.Sequential(pool | dict(linear_head(shape[0], classes, dropout=dropout).named_children()))
+
+
+def linear_head(features: int, classes: int, *, dropout: float = 0.2) -> nn.Sequential:
+    """Make the head for features (N, F) of one scale each: a common scale, dropout, one linear layer.
+
+    Examples
+    --------
+    >>> linear_head(256, 2).fc
+    Linear(256, 2)  weight (2, 256)  bias (2,)  514
+    """
+    last = nn.Linear(features, check.integer("linear_head", "classes", classes, 1))
+    return nn.Sequential({"scale": Standardize(features), "drop": nn.Dropout(dropout), "fc": last})
 
 
 def with_head(base: Module, head: Module) -> Module:

@@ -32,7 +32,7 @@ from minicnn.transfer.folds import Pair, Tell, cross_validate
 from minicnn.transfer.freezing import digest, freeze, frozen_hashes, unfreeze
 from minicnn.transfer.head import with_head
 from minicnn.transfer.learning import (
-    augment,
+    PartsOf,
     fine_tune,
     head_logits,
     load_base,
@@ -98,7 +98,7 @@ def run_plan(
 
     tell(f"{base.name} ({base.form.name}): features of {len(parts.training)} + {len(parts.validation)} images")
     see, seed = base.form.preprocess, plan.seed
-    views = Views(see, plan.tested, augment(base), plan.head.views)
+    views = Views(see, plan.tested, PartsOf(see), plan.head.views)
     tested = Views(see, plan.tested)
     with clock("features"):
         learnt = features(base, parts.training, views, seed=seed, folder=cache_folder())
@@ -107,8 +107,8 @@ def run_plan(
     tell(f"The head: {plan.head.epochs} epochs")
     with clock("head"):
         head, history = train_head(
-            plan, base, learnt, parts.training.labels, classes, seed=seed, out=out / "head", resume=resume,
-            validation=(held_out[:, 0], parts.validation.labels),
+            plan.head, learnt, parts.training.labels, classes, seed=seed, balanced=plan.balanced, out=out / "head",
+            resume=resume, validation=(held_out[:, 0], parts.validation.labels),
         )  # fmt: skip
     frozen = {"head": _compared(before, frozen_hashes(base))}
     said = head_logits(head, held_out)

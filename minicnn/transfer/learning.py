@@ -7,6 +7,7 @@ folds of a cross-validation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,19 @@ from scipy.special import softmax
 from minicnn import models, nn, random
 from minicnn.autograd import Array, no_grad
 from minicnn.data import ArrayDataset, Loader, augmentation
+from minicnn.data.augmentation.image import Image
 from minicnn.data.dataset import Dataset
-from minicnn.data.loader import Mix, Transform
+from minicnn.data.loader import Mix
+from minicnn.data.preprocessing import Preprocessing
 from minicnn.errors import import_extra
 from minicnn.functional import cross_entropy
 from minicnn.nn import Module
 from minicnn.train import SGD, AdamW, Callback, History, KeepBest, Optimizer, fit, schedules
 from minicnn.train.schedules import Schedule
-from minicnn.transfer.features import Views, features, measured, one_view
+from minicnn.transfer.features import Views, features, one_view
 from minicnn.transfer.freezing import freeze, trainable, unfreeze
-from minicnn.transfer.head import default_head, with_head
-from minicnn.transfer.plan import FineTune, Plan
+from minicnn.transfer.head import linear_head, with_head
+from minicnn.transfer.plan import FineTune, Head, Plan
 
 HELD_OUT = 0.1  # of the training photos, to find the best epoch
 MIXES: dict[str, Any] = {"mixup": augmentation.Mixup, "cutmix": augmentation.CutMix}
@@ -42,20 +45,32 @@ def load_base(plan: Plan) -> Any:
     return base
 
 
-def augment(base: Any) -> Transform:
-    """Return what training does to a photo for this network: a part of it of random size and shape, maybe mirrored."""
-    see = base.form.preprocess
-    return augmentation.RandomResizedCrop(see.size, (0.5, 1.0), interpolation=see.interpolation, flip=0.5)
+@dataclass(frozen=True)
+class PartsOf:
+    """What training does to a photo for a network: a part of it of random size and shape, maybe mirrored.
+
+    Attributes
+    ----------
+    see : Preprocessing
+        Of the network.
+    """
+
+    see: Preprocessing
+
+    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
+        """Return such a part, (channels, size, size)."""
+        cut = augmentation.RandomResizedCrop(self.see.size, (0.5, 1.0), interpolation=self.see.interpolation, flip=0.5)
+        return cut(self.see.coloured(image), rng)
 
 
 def train_head(
-    plan: Plan,
-    base: Any,
+    choice: Head,
     made: Array,
     labels: ArrayLike,
     classes: int,
     *,
     seed: int,
+    balanced: bool = False,
     validation: tuple[Array, ArrayLike] | None = None,
     out: Path | None = None,
     resume: bool = False,
@@ -68,11 +83,11 @@ def train_head(
         The head and its epochs; ``validation`` (features of its images' first view, labels) is evaluated after each.
     """
     random.manual_seed(seed)
-    head, choice = default_head(base, classes, dropout=plan.head.dropout), plan.head
-    measured(head, made)
+    head = linear_head(made.shape[2], classes, dropout=choice.dropout)
+    head["scale"].measure(made)
     data = Loader(
         ArrayDataset(made, labels), choice.batch_size, shuffle=True, seed=seed, transform=one_view,
-        balanced=plan.balanced,
+        balanced=balanced,
     )  # fmt: skip
     history = fit(
         head,
@@ -137,7 +152,7 @@ def train_network(
     """Train a network on photos, each augmented anew in each epoch."""
     see = model.form.preprocess
     batches = Loader(
-        images, batch_size, shuffle=True, seed=seed, transform=augment(model), mix=mix, balanced=balanced,
+        images, batch_size, shuffle=True, seed=seed, transform=PartsOf(see), mix=mix, balanced=balanced,
         workers=WORKERS,
     )  # fmt: skip
     held_out = None if validation is None else Loader(validation, batch_size, transform=see.cut, workers=WORKERS)
