@@ -63,6 +63,20 @@ def write_atomically(path: str | Path, content: bytes, *, keep: Path | None = No
         temporary.write_bytes(content)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, if it is not there.
+
+    Raises
+    ------
+    SaveError
+        If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SaveError(f"{path}: cannot be made: {error.strerror}") from error
+
+
 def _sync_folder(folder: Path) -> None:
     """Put a rename on the disk; Windows has no way, and needs none."""
     if hasattr(os, "O_DIRECTORY"):

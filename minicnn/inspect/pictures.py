@@ -41,6 +41,13 @@ def save(drawn: Any, path: str | Path) -> None:
         raise SaveError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
+def tidy(axes: Any) -> None:
+    """Put a pale grid behind what is drawn, and leave out the frame's upper and right side."""
+    axes.grid(True, color=PALE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def draw_curves(history: Iterable[Row], path: str | Path, *, title: str = "") -> None:
     """Draw loss and errors over the epochs, of training and validation, into a PNG file.
 
@@ -92,9 +99,7 @@ def draw_curves(history: Iterable[Row], path: str | Path, *, title: str = "") ->
         first, last = (rows[0].epoch, rows[-1].epoch) if rows else (0, 1)
         axes.set_xlim(first - 0.5, last + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        axes.grid(True, color=PALE, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
         if drawn:
             axes.legend(frameon=False)
     sheet.suptitle(title, fontsize=11)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.errors import ShapeError, import_extra
-from minicnn.inspect.pictures import BLUE, GREY, ORANGE, PALE, figure, save
+from minicnn.inspect.pictures import BLUE, GREY, ORANGE, figure, save, tidy
 
 COLUMNS = 6  # of a sheet
 LONGEST = 22  # characters of a line under a picture
@@ -54,9 +54,7 @@ def draw_reliability(bins: Sequence[Any], path: str | Path, *, title: str = "") 
     lower.bar(confidence, [bin.count for bin in bins], width=0.03, color=BLUE)
     lower.set(xlabel="confidence", ylabel="images")
     for axes in (upper, lower):
-        axes.grid(True, color=PALE, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
     if title:
         drawn.suptitle(title, fontsize=11)
     save(drawn, path)

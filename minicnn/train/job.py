@@ -21,8 +21,8 @@ from minicnn import data, models, nn, random
 from minicnn.autograd import Array, no_grad
 from minicnn.data.dataset import Dataset
 from minicnn.data.loader import Transform
-from minicnn.errors import LoadError, OptionError, SaveError, import_extra, nearest
-from minicnn.files import write_atomically
+from minicnn.errors import LoadError, OptionError, import_extra, nearest
+from minicnn.files import make_folder, write_atomically
 from minicnn.inspect.pictures import draw_confusion, draw_curves
 from minicnn.inspect.summary import summary
 from minicnn.train.callback import Callback, Run
@@ -204,10 +204,7 @@ def run_plan(
     held_out = data.Loader(test, max(1, min(500, 500 * 32**2 // getattr(model, "size", 32) ** 2)))
     title = f"{plan.model['name']} ({plan.model['form']}) on {plan.data}"
     started(f"Training {title} into {out}")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SaveError(f"{out}: cannot be made: {error.strerror}") from error
+    make_folder(out)
     write_atomically(out / CONFIG, (json.dumps(asdict(plan), indent=2) + "\n").encode())
     history = fit(
         model, batches, optimizer=optimizer, schedule=schedule, epochs=plan.epochs, validation=held_out, out=out,

@@ -75,7 +75,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: int = 32,
         views: int = 0,
         dropout: float = 0.0,
-        lr: float = 0.01,
+        lr: float = 0.03,
         weight_decay: float = 0.01,
         smoothing: float = 0.0,
         random_state: Any = None,

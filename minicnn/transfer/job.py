@@ -23,7 +23,7 @@ from minicnn.data import folders, near_duplicates
 from minicnn.data.dataset import Dataset
 from minicnn.data.folders import Parts
 from minicnn.errors import OptionError, import_extra
-from minicnn.files import write_atomically
+from minicnn.files import make_folder, write_atomically
 from minicnn.inspect.pictures import draw_curves
 from minicnn.train import AdamW, History, schedules
 from minicnn.train.evaluation import measure
@@ -42,7 +42,7 @@ from minicnn.transfer.learning import (
     train_network,
 )
 from minicnn.transfer.plan import Plan
-from minicnn.transfer.run import draw_test, make_folder, name_of, save_network
+from minicnn.transfer.run import draw_test, name_of, save_network
 from minicnn.weights.source import sha256
 
 REPORT, FOLDS = "report.json", "folds.json"

@@ -13,8 +13,8 @@ from minicnn.autograd import Array
 from minicnn.data import folders
 from minicnn.data.dataset import Dataset, Photos
 from minicnn.data.pictures import read_photo
-from minicnn.errors import LoadError, SaveError
-from minicnn.files import replacing, write_atomically
+from minicnn.errors import LoadError
+from minicnn.files import make_folder, replacing, write_atomically
 from minicnn.inspect.pictures import draw_confusion
 from minicnn.inspect.sheets import draw_reliability, draw_sheet
 from minicnn.models import pretrained
@@ -149,20 +149,6 @@ def evaluate_run(folder: str | Path, path: str | Path, out: Path, *, skip: bool 
     facts = {"run": str(folder), "data": str(path), "notes": part.notes, **found.as_dict(), "images": rows}
     write_atomically(out / "evaluation.json", (json.dumps(facts, indent=2) + "\n").encode())
     return found, part.notes
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder, if it is not there.
-
-    Raises
-    ------
-    SaveError
-        If it cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SaveError(f"{path}: cannot be made: {error.strerror}") from error
 
 
 def name_of(part: Dataset, row: int) -> str:
