@@ -84,7 +84,10 @@ def test_a_transfer_leaves_everything(place, run):
             assert min(picture.size) > 200
     found = report(folder)
     assert found["val"]["count"] == 24
-    assert found["val"]["accuracy"] > 0.8
+    assert found["head"]["accuracy"] > 0.8
+    assert found["val"]["accuracy"] == found["fine_tune"]["accuracy"] > 0.6  # of weights chosen on five photos
+    assert found["folds"]["pairs_apart"] > 0  # stripes look alike
+    assert "pairs of images that look alike are in different folds" in run.stdout
     assert set(found["val"]["classes"]) == {"level ü", "upright"}
     assert found["data"]["training"] == {"level ü": 24, "upright": 24}
     assert found["head"]["epochs"] == 12
@@ -257,6 +260,22 @@ def test_notes_are_told_and_kept(place, tmp_path):
     for text in ("notes.txt", "broken.jpg", "copy.png of the validation part looks like"):
         assert any(text in note for note in notes)
         assert text in result.stdout
+
+
+def test_arrays_are_learnt_from_too(place, tmp_path):
+    """CIFAR-10, of a few images, and of one class none: the network is trained, and the note stands in the report."""
+    rng = np.random.default_rng(0)
+    for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"):
+        rows = rng.integers(0, 256, (9, 3073), np.uint8)
+        rows[:, 0] = np.arange(9)
+        (tmp_path / f"{name}.bin").write_bytes(rows.tobytes())
+    (tmp_path / "batches.meta.txt").write_text("\n".join(f"class{n}" for n in range(10)))
+    options = (*FROM[:2], "--data", tmp_path, "--epochs", 2, "--views", 1, "--out", tmp_path / "run")
+    result = minicnn("transfer", "resnet20", *options, cwd=place)
+    assert "note: the training part has no image of class9, which thus cannot be learnt" in result.stdout
+    assert report(tmp_path / "run")["data"]["training"]["class3"] == 5
+    result = minicnn("evaluate", tmp_path / "run", tmp_path, cwd=place)
+    assert re.search(r"^class9 +0.000 +0.000 +0.000 +0$", result.stdout, re.M)
 
 
 def test_a_sheet_of_augmentations(place):

@@ -184,6 +184,8 @@ def _read(plan: Plan, tell: Tell) -> tuple[Parts, list[Pair]]:
         if i < first <= j:
             shown, learnt = name_of(parts.validation, j - first), name_of(parts.training, i)
             parts.notes.append(f"{shown} of the validation part looks like {learnt}, which is learnt from")
+    if absent := [name for name, count in _counts(parts.training, parts.classes).items() if count == 0]:
+        parts.notes.append(f"the training part has no image of {', '.join(absent)}, which thus cannot be learnt")
     for note in parts.notes:
         tell(f"note: {note}")
     return parts, [(i, j) for i, j in pairs if j < first]
