@@ -276,7 +276,7 @@ def test_arrays_are_learnt_from_too(place, tmp_path):
     assert "note: the training part has no image of class9, which thus cannot be learnt" in result.stdout
     assert report(tmp_path / "run")["data"]["training"]["class3"] == 5
     result = minicnn("evaluate", tmp_path / "run", tmp_path, cwd=place)
-    assert re.search(r"^class9 +0.000 +0.000 +0.000 +0$", result.stdout, re.M)
+    assert re.search(r"^class9 +- +- +- +0$", result.stdout, re.M)
 
 
 def test_a_sheet_of_augmentations(place):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import numpy as np
 import pytest
@@ -78,8 +79,38 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says():
     assert 88 <= covered <= 100
 
 
+def test_intervals_are_those_of_drawing_images():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=80)
+    chances = rng.dirichlet(np.ones(3), 80) + 0.8 * np.eye(3)[labels]
+    chances /= chances.sum(axis=1, keepdims=True)
+    found, answers = measure(labels, chances, bootstrap=4000), chances.argmax(axis=1)
+    drawn = rng.integers(80, size=(4000, 80))
+    accuracy = [(labels[rows] == answers[rows]).mean() for rows in drawn]
+    f1 = [metrics.f1_score(labels[rows], answers[rows], average="macro") for rows in drawn[:1000]]
+    for values, interval in ((accuracy, found.accuracy_interval), (f1, found.f1_interval)):
+        np.testing.assert_allclose(np.percentile(values, (2.5, 97.5)), (interval.low, interval.high), atol=0.02)
+
+
+def test_many_images_and_classes_take_no_minute():
+    labels = np.random.default_rng(0).integers(1000, size=50_000)
+    confident = np.full((50_000, 1000), 1e-4, np.float32)
+    confident[np.arange(50_000), labels] += 0.9
+    begin = time.perf_counter()
+    assert measure(labels, confident).accuracy == 1
+    assert time.perf_counter() - begin < 60
+
+
+def test_a_confidence_on_an_edge_belongs_below_it():
+    (only,) = measure([0], [[0.6, 0.4]]).bins  # 9 / 15: the paper's intervals are open below and closed above
+    assert only.count == 1
+    assert len(measure([0, 0], [[0.6, 0.4], [0.61, 0.39]]).bins) == 2
+
+
 def test_a_class_that_does_not_occur():
-    found = measure([0, 0, 2], np.eye(3)[[0, 1, 2]])
+    found = measure([0, 0, 2], np.eye(3)[[0, 1, 2]], ["ant", "bee", "cow"])
+    assert found.as_dict()["classes"]["bee"] == {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert "bee                   -       -       -       0" in str(found)
     assert found.recall.tolist() == [0.5, 0, 1]
     assert found.macro["recall"] == 0.75  # of the two that occur
     assert found.roc_auc is None
@@ -108,7 +139,7 @@ def test_what_cannot_be_measured(labels, chances, error, text):
         measure(labels, chances)
     with pytest.raises(ShapeError, match="one per class, got 1 for 2 classes"):
         measure([0], [[0.5, 0.5]], ["a"])
-    with pytest.raises(OptionError, match="bootstrap must be >= 1"):
+    with pytest.raises(OptionError, match="bootstrap must be an integer >= 1, got 0"):
         measure([0], [[0.5, 0.5]], bootstrap=0)
 
 

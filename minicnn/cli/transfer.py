@@ -140,9 +140,8 @@ def _summary(report: dict[str, Any], plan: Plan) -> str:
         f"{'class':20s}precision  recall      F1  images",
     ]  # fmt: skip
     for name, row in found["classes"].items():
-        lines.append(
-            f"{name[:19]:20s}{row['precision']:9.3f}  {row['recall']:6.3f}  {row['f1']:6.3f}  {row['support']:6d}"
-        )
+        figures = ("-" if row[key] is None else f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
+        lines.append("{:20s}{:>9s}  {:>6s}  {:>6s}  {:6d}".format(name[:19], *figures, row["support"]))
     if "folds" in report:
         folds = report["folds"]
         lines += [

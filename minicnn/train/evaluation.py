@@ -53,7 +53,8 @@ class Measures:
         Share of images whose class has the highest probability, one of the five highest; ``top5`` is None with fewer
         than six classes, where it would say nothing.
     precision, recall, f1 : arrays, shape (classes,)
-        Of each class, 0 where there is nothing to divide by.
+        Of each class, 0 where there is nothing to divide by. Of a class without images nothing is known: there
+        ``as_dict()`` has None, the table a dash, and no mean counts it.
     support : array of int, shape (classes,)
         Images of each class.
     macro, weighted : dict
@@ -95,6 +96,8 @@ class Measures:
         """Return everything as JSON knows it."""
         classes = {
             name: {"precision": p, "recall": r, "f1": f, "support": n}
+            if n
+            else {"precision": None, "recall": None, "f1": None, "support": 0}
             for name, p, r, f, n in zip(
                 self.names, *(column.tolist() for column in (self.precision, self.recall, self.f1, self.support)),
                 strict=True,
@@ -120,7 +123,8 @@ class Measures:
         width = max(12, *map(len, self.names))
         lines = [f"{'':{width}}  precision  recall      F1  images"]
         for name, p, r, f, n in zip(self.names, self.precision, self.recall, self.f1, self.support, strict=True):
-            lines.append(f"{name:{width}}  {p:9.3f}  {r:6.3f}  {f:6.3f}  {n:6d}")
+            shown = f"{p:9.3f}  {r:6.3f}  {f:6.3f}" if n else f"{'-':>9s}  {'-':>6s}  {'-':>6s}"
+            lines.append(f"{name:{width}}  {shown}  {n:6d}")
         for name, means in (("mean", self.macro), ("weighted", self.weighted)):
             p, r, f = means.values()
             lines.append(f"{name:{width}}  {p:9.3f}  {r:6.3f}  {f:6.3f}  {self.count:6d}")
@@ -194,9 +198,8 @@ def measure(
     support = confusion.sum(axis=1)
     there = support > 0
     columns = {"precision": precision, "recall": recall, "f1": f1}
-    chosen = np.random.default_rng(seed).integers(count, size=(bootstrap, count))
     right = answers == y
-    bins = _bins(chances.max(axis=1), right)
+    bins, intervals = _bins(chances.max(axis=1), right), _bootstrap(confusion, bootstrap, seed)
     return Measures(
         names=called,
         count=count,
@@ -213,8 +216,8 @@ def measure(
         roc_auc=_roc_auc(metrics, y, chances) if there.all() and classes > 1 else None,
         ece=sum(bin.count / count * abs(bin.accuracy - bin.confidence) for bin in bins),
         bins=bins,
-        accuracy_interval=_interval([right[rows].mean() for rows in chosen]),
-        f1_interval=_interval([_macro_f1(confusion_matrix(y[rows], answers[rows], classes)) for rows in chosen]),
+        accuracy_interval=intervals[0],
+        f1_interval=intervals[1],
     )
 
 
@@ -242,7 +245,7 @@ def _check(labels: Array, chances: Array) -> None:
 
 def _bins(confidence: Array, right: Array) -> tuple[Bin, ...]:
     """Sort the answers by confidence into bins of one width."""
-    places = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    places = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)  # each open below and closed above
     return tuple(
         Bin(float(confidence[places == place].mean()), float(right[places == place].mean()), int(count))
         for place, count in enumerate(np.bincount(places, minlength=BINS))
@@ -258,16 +261,24 @@ def _roc_auc(metrics: Any, labels: Array, chances: Array) -> float:
     return float(metrics.roc_auc_score(labels, scores, **options))
 
 
-def _macro_f1(confusion: Array) -> float:
-    """Return the mean F1 of the classes that occur: 2 right / (answers + images)."""
-    images = confusion.sum(axis=1)
-    there = images > 0
-    f1 = 2 * np.diag(confusion)[there] / (confusion.sum(axis=0) + images)[there]
-    return float(f1.mean())
+def _bootstrap(confusion: Array, draws: int, seed: int) -> tuple[Interval, Interval]:
+    """Return 95 % intervals of accuracy and macro F1.
 
-
-def _interval(values: list[Any]) -> Interval:
-    if not values:
-        raise OptionError("measure: bootstrap must be >= 1, got 0")
-    low, high = np.percentile(values, (2.5, 97.5))
-    return Interval(float(low), float(high))
+    Both depend on nothing but the counts of the confusion matrix: to draw as many images again is to draw these from a
+    multinomial distribution, which takes no longer for a million images.
+    """
+    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
+        raise OptionError(f"measure: bootstrap must be an integer >= 1, got {draws!r}")
+    rng = np.random.default_rng(seed)
+    truth, answer = np.nonzero(confusion)
+    counts, hit = confusion[truth, answer], truth == answer
+    total, classes = counts.sum(), len(confusion)
+    values = np.empty((draws, 2))
+    for row in values:
+        drawn = rng.multinomial(total, counts / total)
+        right = np.bincount(truth[hit], drawn[hit], classes)
+        images, answers = np.bincount(truth, drawn, classes), np.bincount(answer, drawn, classes)
+        there = images > 0
+        row[:] = right.sum() / total, np.mean(2 * right[there] / (images + answers)[there])
+    (low, high), (low_f1, high_f1) = np.percentile(values, (2.5, 97.5), axis=0).T
+    return Interval(float(low), float(high)), Interval(float(low_f1), float(high_f1))
