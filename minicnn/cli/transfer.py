@@ -148,17 +148,12 @@ def _summary(report: dict[str, Any], plan: Plan) -> str:
             "",
             f"{plan.folds} folds: {100 * folds['accuracy']:.1f} ± {100 * folds['deviation']:.1f} %",
         ]
-    rows = {
-        "the head": ("head", "head"),
-        "fine-tuned": ("fine_tune", "fine_tune"),
-        "from scratch": ("from_scratch", "from_scratch"),
-    }
     lines += ["", f"{'':14s}accuracy  epochs  until 80 %  seconds"]
-    for title, (key, step) in rows.items():
-        if key in report:
-            row = report[key]
+    for title, step in (("the head", "head"), ("fine-tuned", "fine_tune"), ("from scratch", "from_scratch")):
+        if step in report:
+            row = report[step]
             reached = row["epochs_to_80_percent"] or "never"
-            seconds = report["seconds"][step] + (report["seconds"]["features"] if key == "head" else 0)
+            seconds = report["seconds"][step] + (report["seconds"]["features"] if step == "head" else 0)
             lines.append(
                 f"{title:14s}{100 * row['accuracy']:6.1f} %  {row['epochs']:6d}  {reached:>10}  {seconds:7.1f}"
             )
