@@ -52,6 +52,7 @@ LAYERS = [
         lambda m, x: F.avg_pool2d(x, 3, stride=2, padding=1, ceil_mode=True, count_include_pad=False),
     ),
     (nn.AdaptiveAvgPool2d((3, 2)), [IMAGES], lambda m, x: F.adaptive_avg_pool2d(x, (3, 2))),
+    (nn.GlobalMaxPool2d(), [IMAGES], lambda m, x: F.max_pool2d(x, x.shape[2:])),
     (nn.Subsample2d(4), [IMAGES], lambda m, x: F.avg_pool2d(x, 2)),  # as it starts
     (
         nn.Conv2d(4, 4, 3, padding=1, activation="relu6"),
