@@ -77,7 +77,7 @@ def report(folder):
 def test_a_transfer_leaves_everything(place, run):
     folder = place / "whole"
     made = {path.name for path in folder.iterdir()}
-    pictures = {"confusion.png", "curves.png", "mistakes.png", "reliability.png"}
+    pictures = {"confusion.png", "curves.png", "mistakes.png", "reliability.png", "roc.png"}
     assert made == {"config.json", "report.json", "network.safetensors", "folds.json", *pictures,
                     "head", "fine_tune", "from_scratch"}  # fmt: skip
     for name in pictures:
@@ -142,7 +142,7 @@ def test_evaluating_a_run(place, run):
     wrong = [row for row in found["images"] if row["label"] != row["answer"]]
     assert len(wrong) == round((1 - found["accuracy"]) * 24)
     assert {path.name for path in (place / "whole/evaluation").iterdir()} == {
-        "evaluation.json", "confusion.png", "reliability.png", "mistakes.png",
+        "evaluation.json", "confusion.png", "roc.png", "reliability.png", "mistakes.png",
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import sklearn.datasets
 
 import minicnn
 from minicnn import cli
@@ -83,3 +84,17 @@ def test_the_readme_s_commands():
     for command in commands:
         words = shlex.split(command.replace("IMAGE...", "IMAGE"))[1:]
         cli._parser().parse_args(words)  # exits with status 2 if it does not understand
+
+
+def test_the_readme_s_picture_is_what_the_command_draws(tmp_path):
+    """A new augmentation, another order or other numbers, and the picture is to be drawn again."""
+    photo = Path(sklearn.datasets.__file__).parent / "images" / "flower.jpg"
+    command = re.search(r"`minicnn (augment flower.jpg .*?)`", README)[1].replace("flower.jpg", shlex.quote(str(photo)))
+    assert cli.main([*shlex.split(command)[:-1], str(tmp_path / "sheet.jpg")]) == 0
+    shown = re.search(r"!\[.*?\]\((.*?)\)", README)[1]
+    ours, new = (
+        np.asarray(PIL.Image.open(path).reduce(8), np.float32) for path in (ROOT / shown, tmp_path / "sheet.jpg")
+    )
+    assert ours.shape == new.shape
+    assert abs(ours - new).max() < 64  # letters may look a little different elsewhere
+    assert abs(ours - new).mean() < 1

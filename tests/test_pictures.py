@@ -70,14 +70,14 @@ def test_a_right_answer_is_blue_and_a_wrong_one_orange(tmp_path):
     assert wrong[BLUE] == 0
 
 
-@pytest.mark.parametrize("classes", [1, 2, 10, 40])
+@pytest.mark.parametrize("classes", [1, 2, 10, 40, 1000])
 def test_confusion_of_any_number_of_classes(tmp_path, classes):
     names = [f"class number {i}" for i in range(classes)]
     matrix = np.eye(classes, dtype=int)
     matrix[0] = 0  # a class that does not occur
     draw_confusion(matrix, names, tmp_path / "confusion.png")
     with Image.open(tmp_path / "confusion.png") as picture:
-        assert picture.width >= 40 * classes
+        assert 40 * min(classes, 40) <= picture.width < 4000  # a thousand classes make no picture of 14 GB
 
 
 def test_what_cannot_be_drawn(tmp_path):

@@ -15,7 +15,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Draw every augmentation that there is, two draws of each, into one picture.",
     )
     augment.add_argument("image", metavar="IMAGE", help="a PNG, JPEG, BMP, GIF, WEBP, TIFF or PPM file")
-    augment.add_argument("--out", required=True, metavar="SHEET.png", help="file to write")
+    augment.add_argument("--out", required=True, metavar="SHEET", help="file to write: .png, .jpg, .svg or .pdf")
     augment.add_argument("--seed", type=natural, default=0, metavar="N", help="of all random numbers (default: 0)")
     augment.set_defaults(run=_augment)
 

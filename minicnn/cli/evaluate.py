@@ -41,5 +41,5 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     for note in notes:
         print(f"note: {note}")
     print(found)
-    print(f"\nIn {out}: evaluation.json, confusion.png, reliability.png, mistakes.png")
+    print(f"\nIn {out}: evaluation.json, confusion.png, roc.png, reliability.png, mistakes.png")
     return 0

@@ -98,7 +98,9 @@ def _transfer(arguments: argparse.Namespace) -> int:
     tell_of_compiling()
     report = run_plan(plan, out, resume=arguments.resume, tell=lambda message: print(message, flush=True))
     print(_summary(report, plan))
-    print(f"In {out}: report.json, network.safetensors, confusion.png, curves.png, mistakes.png, reliability.png")
+    print(
+        f"In {out}: report.json, network.safetensors, curves.png, confusion.png, roc.png, reliability.png, mistakes.png"
+    )
     return 0
 
 

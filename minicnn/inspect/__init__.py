@@ -6,7 +6,8 @@ from minicnn.inspect.augmentations import draw_augmentations as draw_augmentatio
 from minicnn.inspect.diff import diff as diff
 from minicnn.inspect.pictures import draw_confusion as draw_confusion
 from minicnn.inspect.pictures import draw_curves as draw_curves
-from minicnn.inspect.sheets import draw_reliability as draw_reliability
+from minicnn.inspect.pictures import draw_reliability as draw_reliability
+from minicnn.inspect.pictures import draw_roc as draw_roc
 from minicnn.inspect.sheets import draw_sheet as draw_sheet
 from minicnn.inspect.summary import summary as summary
 from minicnn.inspect.tape import draw_tape as draw_tape

@@ -9,6 +9,7 @@ import numpy as np
 
 from minicnn.data import augmentation as A
 from minicnn.data.pictures import read_photo
+from minicnn.inspect.pictures import check_ending
 from minicnn.inspect.sheets import draw_sheet
 
 SIDE = 224  # of the longer side, as far as it matters
@@ -30,7 +31,7 @@ SURE = ("Flip", "Grey", "Posterize 3", "Solarize", "Invert", "AutoContrast", "Eq
 
 
 def draw_augmentations(picture: str | Path, path: str | Path, *, seed: int = 0) -> int:
-    """Draw a picture and what every augmentation makes of it into a PNG file.
+    """Draw a picture and what every augmentation makes of it into a file.
 
     Mixup and cutmix, which need a second picture, take the mirror image, upside down.
 
@@ -39,7 +40,7 @@ def draw_augmentations(picture: str | Path, path: str | Path, *, seed: int = 0) 
     picture : path
         The picture.
     path : path
-        The file to write.
+        The file to write: .png, .jpg, .svg or .pdf.
     seed : int
         Of all random numbers.
 
@@ -52,6 +53,8 @@ def draw_augmentations(picture: str | Path, path: str | Path, *, seed: int = 0) 
     ------
     LoadError
         If the picture cannot be read.
+    OptionError
+        If the file's ending is unknown.
     SaveError
         If the file cannot be written.
 
@@ -64,6 +67,7 @@ def draw_augmentations(picture: str | Path, path: str | Path, *, seed: int = 0) 
     ...     "sheet.png" in os.listdir(folder), count == len(EXAMPLES) + 2
     (True, True)
     """
+    check_ending(path)
     photo = read_photo(picture)
     photo.thumbnail((2 * SIDE, 2 * SIDE))
     image = np.asarray(photo).transpose(2, 0, 1)
@@ -72,11 +76,11 @@ def draw_augmentations(picture: str | Path, path: str | Path, *, seed: int = 0) 
         for draw in range(1 if name in SURE else DRAWS):
             images.append(change(image, np.random.default_rng([seed, place, draw])))
             captions.append(name)
-    batch = np.stack([image, image[:, ::-1, ::-1]])
+    batch = np.stack([image] + 7 * [image[:, ::-1, ::-1]])  # each gets a partner by lot, now and then itself
     mixes: dict[str, Any] = {"Mixup 1": A.Mixup(2, 1.0), "CutMix 1": A.CutMix(2, 1.0)}
     for place, (name, mix) in enumerate(mixes.items()):
         for draw in range(DRAWS):
-            mixed, shares = mix(batch, np.array([0, 1]), np.random.default_rng([seed, 100 + place, draw]))
+            mixed, shares = mix(batch, np.array([0] + 7 * [1]), np.random.default_rng([seed, 100 + place, draw]))
             images.append(mixed[0])
             captions.append(f"{name}\nlabels {shares[0, 0]:.2f}, {shares[0, 1]:.2f}")
     draw_sheet(images, captions, path)

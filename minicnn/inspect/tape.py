@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from minicnn.autograd import Array, Node, Tensor
-from minicnn.errors import OptionError, SaveError, import_extra
+from minicnn.errors import OptionError, import_extra
+from minicnn.inspect.pictures import check_ending, save
 from minicnn.nn import Module
 
 
@@ -145,7 +146,7 @@ def draw_tape(tensor: Tensor, path: str | Path, model: Module | None = None) -> 
     tensor : Tensor
         Made by a recorded op that ``backward()`` has not walked through yet.
     path : str or Path
-        A ``.png``, ``.svg`` or ``.pdf`` file.
+        A ``.png``, ``.jpg``, ``.svg`` or ``.pdf`` file.
     model : Module, optional
         Gives the leaves the names of its parameters, as in ``tape``.
 
@@ -167,20 +168,14 @@ def draw_tape(tensor: Tensor, path: str | Path, model: Module | None = None) -> 
     >>> path.exists()
     True
     """
-    ending = Path(path).suffix.lower()
-    if ending not in (".png", ".svg", ".pdf"):
-        raise OptionError(f"draw_tape: path must end in .png, .svg or .pdf, got {str(path)!r}")
+    check_ending(path)
     if tensor.node is None or tensor.node.pairs is None:
         raise OptionError("draw_tape: tensor must come from a recorded op not yet walked through, got neither")
     nodes = _youngest_first(tensor.node)
     if len(nodes) > MOST_OPS:
         raise OptionError(f"draw_tape: at most {MOST_OPS} ops can be drawn, got {len(nodes)}; print tape() instead")
 
-    figure = _picture(nodes, _names(model))
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise SaveError(f"draw_tape: {path}: {error.strerror or error}") from error
+    save(_picture(nodes, _names(model)), path)
 
 
 def _picture(nodes: list[Node], names: dict[Tensor, str]) -> Any:

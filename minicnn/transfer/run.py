@@ -15,8 +15,8 @@ from minicnn.data.dataset import Dataset, Photos
 from minicnn.data.pictures import read_photo
 from minicnn.errors import LoadError
 from minicnn.files import make_folder, replacing, write_atomically
-from minicnn.inspect.pictures import draw_confusion
-from minicnn.inspect.sheets import draw_reliability, draw_sheet
+from minicnn.inspect.pictures import draw_confusion, draw_reliability, draw_roc
+from minicnn.inspect.sheets import draw_sheet
 from minicnn.models import pretrained
 from minicnn.train.evaluation import Measures, measure
 from minicnn.train.job import Reader
@@ -118,7 +118,7 @@ def evaluate_run(folder: str | Path, path: str | Path, out: Path, *, skip: bool 
     path : path
         Images, as ``data.open_test`` takes them.
     out : path
-        Gets evaluation.json, confusion.png, reliability.png and mistakes.png.
+        Gets evaluation.json, confusion.png, roc.png, reliability.png and mistakes.png.
     skip : bool
         Go on without files that cannot be read.
 
@@ -157,8 +157,9 @@ def name_of(part: Dataset, row: int) -> str:
 
 
 def draw_test(found: Measures, chances: Array, images: Dataset, classes: tuple[str, ...], out: Path) -> None:
-    """Draw the confusion matrix, the reliability diagram and the worst mistakes of a test into a folder."""
+    """Draw confusion matrix, ROC curves, reliability diagram and the worst mistakes of a test into a folder."""
     draw_confusion(found.confusion, classes, out / "confusion.png")
+    draw_roc(images.labels, chances, classes, out / "roc.png")
     draw_reliability(found.bins, out / "reliability.png")
     answers = chances.argmax(axis=1)
     wrong = np.flatnonzero(answers != images.labels)
