@@ -1,6 +1,7 @@
 """`minicnn transfer`, `evaluate`, `predict RUN` and `augment`, run as a user runs them."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -14,6 +15,11 @@ import pytest
 from PIL import Image
 
 from minicnn import manual_seed, models, weights
+from minicnn.errors import OptionError
+from minicnn.train.memory import check_memory
+from minicnn.transfer import freeze
+from minicnn.transfer.job import run_plan
+from minicnn.transfer.plan import FineTune, make_plan
 from minicnn.transfer.run import TransferRun, open_run
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -225,6 +231,8 @@ WRONG = {
     "many folds": ((*OPTIONS, "--folds", 25), "--folds 25 needs as many images of each class, one class has 24"),
     "a bad rate": ((*OPTIONS, "--lr", "-1"), "lr must be > 0 and finite, got -1.0"),
     "a bad dropout": ((*OPTIONS, "--dropout", "2"), "p must lie in 0 .. 1|p must be"),
+    "a bad share": ((*OPTIONS, "--smoothing", "2"), "label_smoothing must be"),
+    "a bad rate, later": ((*TUNED, "--tune-lr", "-1"), "lr must be > 0 and finite, got -1.0"),
     "resume what": (("transfer", "resnet20", "--resume"), "--resume needs --out RUN"),
     "resume nothing": (("transfer", "resnet20", "--resume", "--out", "nothing"), "is not the folder of a run"),
     "resume otherwise": (("transfer", "resnet20", "--resume", "--out", "whole", "--epochs", 3), "leave out --epochs"),
@@ -277,6 +285,32 @@ def test_arrays_are_learnt_from_too(place, tmp_path):
     assert report(tmp_path / "run")["data"]["training"]["class3"] == 5
     result = minicnn("evaluate", tmp_path / "run", tmp_path, cwd=place)
     assert re.search(r"^class9 +- +- +- +0$", result.stdout, re.M)
+
+
+@pytest.mark.parametrize(("choice", "batch"), [({"from_scratch": True}, 32), ({"fine_tune": "conv1"}, 16)])
+def test_a_batch_that_no_memory_holds_is_refused_before_anything_is_learnt(place, tmp_path, monkeypatch, choice, batch):
+    np.savez(tmp_path / "small.npz", **models.create("mobilenet", width=0.25, size=96).state_dict())
+    if "fine_tune" in choice:
+        choice = {"fine_tune": FineTune(choice["fine_tune"], batch_size=batch)}
+    plan = make_plan("mobilenet", tmp_path / "small.npz", place / "photos", size=96, **choice)
+    pages = {"SC_PHYS_PAGES": 2**15, "SC_PAGE_SIZE": 2**10}
+    monkeypatch.setattr(os, "sysconf", pages.get)
+    text = (
+        rf"a batch of {batch} images of 96 x 96 needs about 0 GiB of memory, .*: choose --batch-size [1-9]\d* or less"
+    )
+    with pytest.raises(OptionError, match=text):
+        run_plan(plan, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_frozen_keeps_nothing_for_backward(monkeypatch):
+    pages = {"SC_PHYS_PAGES": 2**15, "SC_PAGE_SIZE": 2**10}
+    monkeypatch.setattr(os, "sysconf", pages.get)
+    model = models.create("mobilenet", width=0.25, size=96)
+    with pytest.raises(OptionError, match="choose --batch-size"):
+        check_memory(model, 32)
+    freeze(model, until="separable11")
+    check_memory(model, 32)
 
 
 def test_a_sheet_of_augmentations(place):

@@ -475,7 +475,7 @@ def test_a_bar_that_was_stopped_stays_where_it_was(monkeypatch):
     with pytest.raises(Interrupted):
         run(progress=True, callbacks=[StopAt(0, 4)])
     assert "4/8" in screen.getvalue().splitlines()[-1].rpartition("\r")[2]
-    assert ProgressBar()._bar is None
+    assert ProgressBar()._screen.bar is None
 
 
 # ------------------------------------------------------------------------------------------- metrics

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import minicnn.functional as F
-from minicnn import models, nn, train, transfer
+from minicnn import models, nn, random, train, transfer
 from minicnn.autograd import no_grad
 from minicnn.data import ArrayDataset, Loader, augmentation
 from minicnn.errors import OptionError, ShapeError
@@ -198,6 +198,7 @@ def test_a_common_scale():
 
 @pytest.fixture
 def base():
+    random.manual_seed(0)
     made = models.create("resnet20", width=1 / 4, include_top=False, pooling="avg")
     transfer.freeze(made)
     return made
@@ -275,6 +276,15 @@ def test_the_key_depends_on_all_that_features_depend_on(base):
     assert name() == names[-1]
 
 
+def test_views_that_do_not_say_what_they_do_are_not_kept(base, tmp_path):
+    def views(image, rng):
+        return image[None, :, :32, :32]
+
+    assert features(base, photos(), views).shape == (7, 1, 16)
+    with pytest.raises(OptionError, match="views must say in its repr what it does, got <function"):
+        features(base, photos(), views, folder=tmp_path)
+
+
 def test_only_some_files_of_features_are_kept(base, tmp_path):
     images = photos(1)
     for seed in range(KEPT + 3):
@@ -313,9 +323,12 @@ def test_parts_have_the_colours_that_the_network_sees(shape, channels):
 
 
 def test_mixed_labels_train_and_count(base):
-    model = transfer.with_head(base, transfer.default_head(base, 2))
+    images = photos(12)
+    head = transfer.default_head(base, 2)
+    head["scale"].measure(features(base, images, Views(base.form.preprocess)))
+    model = transfer.with_head(base, head)
     loader = Loader(
-        photos(12), 4, shuffle=True, workers=2, mix=augmentation.CutMix(2),
+        images, 4, shuffle=True, workers=2, mix=augmentation.CutMix(2),
         transform=learning.PartsOf(base.form.preprocess),
     )  # fmt: skip
     history = train.fit(

@@ -8,7 +8,6 @@ the network's form, and where a data set wants something else, from ``DATASETS``
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -24,10 +23,10 @@ from minicnn.data.loader import Transform
 from minicnn.errors import LoadError, OptionError, import_extra, nearest
 from minicnn.files import make_folder, write_atomically
 from minicnn.inspect.pictures import draw_confusion, draw_curves
-from minicnn.inspect.summary import summary
 from minicnn.train.callback import Callback, Run
 from minicnn.train.fit import Evaluation, evaluate, fit
 from minicnn.train.history import History
+from minicnn.train.memory import check_memory
 from minicnn.train.metrics import confusion_matrix
 from minicnn.train.recipe import OPTIMIZERS, make_optimizer, make_schedule
 from minicnn.train.run_folder import holds_checkpoint, load_checkpoint
@@ -196,7 +195,7 @@ def run_plan(
     training, test = chosen.load(plan.data_dir)
     random.manual_seed(plan.seed)
     model = models.create(**plan.model)
-    _check_memory(model, plan)
+    check_memory(model, plan.batch_size)
     optimizer = make_optimizer(plan.optimizer, model.parameters())
     schedule = make_schedule(plan.schedule)
     batches = data.Loader(training, plan.batch_size, shuffle=True, seed=plan.seed, transform=chosen.transform)
@@ -216,22 +215,6 @@ def run_plan(
     draw_curves(history, out / "curves.png", title=title)
     draw_confusion(table, [str(c) for c in range(classes)], out / "confusion.png")
     return history, result, test
-
-
-def _check_memory(model: Any, plan: Plan) -> None:
-    """Refuse a batch that no memory holds, which the system would end with a kill and no word."""
-    if getattr(model, "size", 0) < 64 or not hasattr(os, "sysconf"):
-        return
-    layers = {path for path, module in model.named_modules() if not any(module.children())}
-    outputs = sum(math.prod(row.output[1:]) for row in summary(model) if row.path in layers)  # all kept for backward
-    needed = 4 * (plan.batch_size * outputs + 4 * sum(p.size for p in model.parameters())) / 2**30
-    present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    if needed > 0.9 * present:  # the estimate is some 15 % too low; the system wants a share too
-        fitting = max(int(plan.batch_size * present / needed / 2), 1)
-        raise OptionError(
-            f"a batch of {plan.batch_size} images of {model.size} x {model.size} needs about {needed:.0f} GiB of "
-            f"memory, and this machine has {present:.0f}: choose --batch-size {fitting} or less"
-        )
 
 
 def load_plan(folder: str | Path) -> Plan:

@@ -21,6 +21,20 @@ Tell = Callable[[str], None]
 Pair = tuple[int, int]
 
 
+def divide(labels: Array, folds: int, seed: int) -> list[tuple[Array, Array]]:
+    """Divide rows into folds with the same share of each class: for each (rows to learn from, rows to test on).
+
+    Raises
+    ------
+    OptionError
+        If a class has fewer images than there are folds.
+    """
+    kfold = import_extra("sklearn.model_selection", "cross-validation").StratifiedKFold
+    if folds > (fewest := int(np.bincount(labels).min())):
+        raise OptionError(f"--folds {folds} needs as many images of each class, one class has {fewest}")
+    return list(kfold(folds, shuffle=True, random_state=seed).split(labels, labels))
+
+
 def cross_validate(plan: Plan, parts: Parts, made: Array, pairs: list[Pair], file: Path, tell: Tell) -> dict[str, Any]:
     """Learn from all folds of the training part but one, test on that; each in its turn.
 
@@ -45,17 +59,9 @@ def cross_validate(plan: Plan, parts: Parts, made: Array, pairs: list[Pair], fil
     -------
     dict
         ``folds``, each with ``accuracy`` and ``images``; the mean ``accuracy`` and its ``deviation`` between folds.
-
-    Raises
-    ------
-    OptionError
-        If a class has fewer images than there are folds.
     """
-    kfold = import_extra("sklearn.model_selection", "cross-validation").StratifiedKFold
     images, labels = parts.training, parts.training.labels
-    if plan.folds > (fewest := int(np.bincount(labels).min())):
-        raise OptionError(f"--folds {plan.folds} needs as many images of each class, one class has {fewest}")
-    splits = list(kfold(plan.folds, shuffle=True, random_state=plan.seed).split(labels, labels))
+    splits = divide(labels, plan.folds, plan.seed)
     fold_of = np.empty(len(labels), np.int64)
     for number, (_, tested) in enumerate(splits):
         fold_of[tested] = number

@@ -17,6 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minicnn import models, nn, random
 from minicnn.autograd import Array
 from minicnn.data import folders, near_duplicates
@@ -27,8 +29,10 @@ from minicnn.files import make_folder, write_atomically
 from minicnn.inspect.pictures import draw_curves
 from minicnn.train import AdamW, History, schedules
 from minicnn.train.evaluation import measure
+from minicnn.train.memory import check_memory
+from minicnn.train.progress import counting
 from minicnn.transfer.features import Views, cache_folder, features
-from minicnn.transfer.folds import Pair, Tell, cross_validate
+from minicnn.transfer.folds import Pair, Tell, cross_validate, divide
 from minicnn.transfer.freezing import digest, freeze, frozen_hashes, unfreeze
 from minicnn.transfer.head import with_head
 from minicnn.transfer.learning import (
@@ -40,6 +44,7 @@ from minicnn.transfer.learning import (
     probabilities,
     train_head,
     train_network,
+    tuning,
 )
 from minicnn.transfer.plan import Plan
 from minicnn.transfer.run import draw_test, name_of, save_network
@@ -47,6 +52,7 @@ from minicnn.weights.source import sha256
 
 REPORT, FOLDS = "report.json", "folds.json"
 SCRATCH_LR = 0.003  # of AdamW: with the same as the head's a network learns from nothing, with ten times it does not
+SHOWN = 10  # notes
 ENOUGH = 0.8  # the accuracy up to which epochs are counted
 
 
@@ -63,7 +69,7 @@ def run_plan(
     resume : bool
         Go on with the run that is in the folder.
     progress : bool
-        Show a bar for each epoch of what takes long.
+        Show bars: of the features, and of each epoch of what takes long.
     tell : function
         Is told what begins, and what was noticed.
 
@@ -90,9 +96,7 @@ def run_plan(
     parts, pairs = _read(plan, tell)
     base = load_base(plan)
     classes = len(parts.classes)
-    if plan.fine_tune is not None:  # whether there is such a stage, we want to know now
-        unfreeze(base, since=plan.fine_tune.since)
-        freeze(base)
+    _check(plan, base, parts.training.labels, classes)
     make_folder(out)
     plan.write(out)
 
@@ -100,9 +104,12 @@ def run_plan(
     see, seed = base.form.preprocess, plan.seed
     views = Views(see, plan.tested, PartsOf(see), plan.head.views)
     tested = Views(see, plan.tested)
-    with clock("features"):
-        learnt = features(base, parts.training, views, seed=seed, folder=cache_folder())
-        held_out = features(base, parts.validation, tested, seed=seed, folder=cache_folder())
+    images = len(parts.training)
+    with clock("features"), counting("Features", images + len(parts.validation), "image", shown=progress) as done:
+        learnt = features(base, parts.training, views, seed=seed, folder=cache_folder(), tell=done)
+        held_out = features(
+            base, parts.validation, tested, seed=seed, folder=cache_folder(), tell=lambda count: done(images + count)
+        )
     before = frozen_hashes(base)
     tell(f"The head: {plan.head.epochs} epochs")
     with clock("head"):
@@ -154,6 +161,22 @@ def run_plan(
     return report
 
 
+def _check(plan: Plan, base: Any, labels: Array, classes: int) -> None:
+    """Find out now what would fail after all features are computed, by doing it for nothing."""
+    numbers = np.arange(classes)
+    train_head(replace(plan.head, epochs=1), numbers[:, None, None].astype(np.float32), numbers, classes, seed=0)
+    if plan.folds:
+        divide(labels, plan.folds, plan.seed)
+    if plan.fine_tune is not None:
+        unfreeze(base, since=plan.fine_tune.since)
+        tuning(base, plan.fine_tune)
+        check_memory(base, plan.fine_tune.batch_size)
+        freeze(base)
+    if plan.from_scratch:
+        with nn.init.using(nn.init.zeros):
+            check_memory(_new_network(plan, classes), plan.head.batch_size)
+
+
 class _Clock:
     """Seconds of each step, of this process."""
 
@@ -186,8 +209,10 @@ def _read(plan: Plan, tell: Tell) -> tuple[Parts, list[Pair]]:
             parts.notes.append(f"{shown} of the validation part looks like {learnt}, which is learnt from")
     if absent := [name for name, count in _counts(parts.training, parts.classes).items() if count == 0]:
         parts.notes.append(f"the training part has no image of {', '.join(absent)}, which thus cannot be learnt")
-    for note in parts.notes:
+    for note in parts.notes[:SHOWN]:
         tell(f"note: {note}")
+    if (more := len(parts.notes) - SHOWN) > 0:
+        tell(f"note: and {more} more, see {REPORT}")
     return parts, [(i, j) for i, j in pairs if j < first]
 
 
@@ -233,13 +258,10 @@ def _epochs(plan: Plan) -> int:
 def _from_scratch(plan: Plan, parts: Parts, out: Path, resume: bool, progress: bool) -> dict[str, Any]:
     """Train the same network from new weights, for as many epochs as the transfer had."""
     random.manual_seed(plan.seed)
-    options = {key: value for key, value in plan.model.items() if key not in ("include_top", "pooling")}
-    model: Any = models.create(**options, num_classes=len(parts.classes))
-    for module in model.modules():
-        if isinstance(
-            module, nn.BatchNorm2d
-        ):  # Keras' 0.01 needs a thousand steps to forget where it began: few photos
-            module.momentum = max(module.momentum, 0.1)  # have a few hundred
+    model = _new_network(plan, len(parts.classes))
+    for module in model.modules():  # Keras' 0.01 needs a thousand steps to forget where it began: few photos have
+        if isinstance(module, nn.BatchNorm2d):  # a few hundred
+            module.momentum = max(module.momentum, 0.1)
     begin = time.perf_counter()
     epochs = _epochs(plan)
     history = train_network(
@@ -250,3 +272,8 @@ def _from_scratch(plan: Plan, parts: Parts, out: Path, resume: bool, progress: b
     )  # fmt: skip
     seconds = time.perf_counter() - begin
     return {**_of_phase(history, logits_of(model, parts.validation, plan.tested), parts), "seconds": round(seconds, 3)}
+
+
+def _new_network(plan: Plan, classes: int) -> Any:
+    options = {key: value for key, value in plan.model.items() if key not in ("include_top", "pooling")}
+    return models.create(**options, num_classes=classes)

@@ -132,15 +132,23 @@ def fine_tune(
     if choice.patience is not None:
         images, validation = _held_out(images, seed)
         best = KeepBest(out / "best.safetensors", choice.patience)
-    fall = schedules.Cosine(choice.epochs)
+    optimizer, schedule = tuning(model, choice)
     history = train_network(
-        model, images, epochs=choice.epochs, batch_size=choice.batch_size,
-        optimizer=SGD(rates(model, choice), lr=choice.lr, momentum=0.9, weight_decay=choice.weight_decay),
-        schedule=schedules.Warmup(choice.warmup, fall) if choice.warmup else fall, smoothing=choice.smoothing,
+        model, images, epochs=choice.epochs, batch_size=choice.batch_size, optimizer=optimizer, schedule=schedule,
+        smoothing=choice.smoothing,
         mix=MIXES[choice.mix](classes=classes) if choice.mix else None, seed=seed, balanced=plan.balanced,
         validation=validation, out=out, resume=resume, progress=progress, callbacks=[best] if best else [],
     )  # fmt: skip
     return model, history, best.restore(model) if best else len(history)
+
+
+def tuning(model: Module, choice: FineTune) -> tuple[Optimizer, Schedule]:
+    """Make the optimiser and the schedule of fine-tuning for what is not frozen."""
+    fall = schedules.Cosine(choice.epochs)
+    return (
+        SGD(rates(model, choice), lr=choice.lr, momentum=0.9, weight_decay=choice.weight_decay),
+        schedules.Warmup(choice.warmup, fall) if choice.warmup else fall,
+    )
 
 
 def train_network(
