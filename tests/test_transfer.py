@@ -1,5 +1,7 @@
 """Transfer learning in Python: what is frozen stays, features are what the network makes, a head learns from them."""
 
+import importlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,7 +12,7 @@ from minicnn.autograd import no_grad
 from minicnn.data import ArrayDataset, Loader, augmentation
 from minicnn.errors import OptionError, ShapeError
 from minicnn.transfer import Views, features, learning, one_view
-from minicnn.transfer.features import KEPT, key
+from minicnn.transfer.features import KEPT, dependences, key
 from minicnn.transfer.plan import FineTune
 
 RNG = np.random.default_rng(0)
@@ -258,7 +260,7 @@ def test_the_key_depends_on_all_that_features_depend_on(base):
     augment = augmentation.RandomResizedCrop(32)
 
     def name(of=base, data=images, views=None, seed=0, batch_size=16):
-        return key(of, data, views or Views(see), seed, batch_size)
+        return key(dependences(of, views or Views(see), seed, batch_size), data, 0)
 
     names = [
         name(), name(data=other), name(data=images.only([1, 0, 2, 3, 4, 5, 6])), name(seed=1), name(batch_size=8),
@@ -289,7 +291,32 @@ def test_only_some_files_of_features_are_kept(base, tmp_path):
     images = photos(1)
     for seed in range(KEPT + 3):
         features(base, images, Views(base.form.preprocess), seed=seed, folder=tmp_path)
-    assert len(list(tmp_path.iterdir())) == KEPT
+    assert len(list(tmp_path.iterdir())) == KEPT + 1
+
+
+def test_features_that_were_interrupted_go_on(base, tmp_path, monkeypatch):
+    module = importlib.import_module("minicnn.transfer.features")  # the package's own word for it is the function
+    monkeypatch.setattr(module, "PART", 3)
+    monkeypatch.setattr(module, "READ", 2)
+    images, views = photos(), Views(base.form.preprocess, 1, augmentation.RandomResizedCrop(32), 2)
+
+    class StopError(Exception):
+        pass
+
+    def stop(done):
+        if done > 5:
+            raise StopError
+
+    with pytest.raises(StopError):
+        features(base, images, views, folder=tmp_path, tell=stop)
+    assert len(list(tmp_path.iterdir())) == 1
+    done = []
+    made = features(base, images, views, folder=tmp_path, tell=done.append)
+    assert done == [3, 5, 6, 7]
+    np.testing.assert_array_equal(made, features(base, images, views))
+    twice = ArrayDataset(np.repeat(images.images[:1], 6, axis=0), [0] * 6)
+    drawn = features(base, twice, views)[:, 1:].reshape(12, -1)
+    assert len(np.unique(drawn, axis=0)) == 12  # no random number comes twice
 
 
 def test_one_view_is_drawn_evenly():

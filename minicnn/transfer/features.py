@@ -2,8 +2,9 @@
 
 While a base is frozen, a photo's features are the same in every epoch: a head that learns from them learns in
 seconds. To have augmentation all the same, several views of each photo pass through the base, and in each epoch the
-head sees one of them, drawn by (seed, epoch, row). The file is named by a hash of all that the features depend on:
-the network's weights, the preprocessing, the views, the contents of the photos, and the kernels.
+head sees one of them, drawn by (seed, epoch, row). Files hold the features of 1024 photos each, so that not all is lost
+when hours of work are interrupted. They are named by a hash of all that the features depend on: the network's
+weights, the preprocessing, the views, the contents of the photos, and the kernels.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from minicnn.kernels import jit
 from minicnn.transfer.freezing import digest
 from minicnn.weights import safetensors_file
 
-KEPT = 20  # files of features; the oldest go first
+PART = 1024  # images whose features are in a file
+KEPT = 20  # files of features, beside those that were just asked for; the oldest go first
 TESTED = (1, 2, 10)
 READ = 16  # images that are read and cut together
 LARGER = 256 / 224  # what ten crops are cut from, where the whole image is what the network sees
@@ -124,38 +126,53 @@ def features(
     OptionError
         If features are to be kept, and the repr of ``views`` has an address instead of what it does.
     """
-    file = None if folder is None else folder / f"{key(base, images, views, seed, batch_size)}.safetensors"
-    if file is not None and (kept := _kept(file)) is not None:
-        tell(len(images))
-        return kept
-    see = base.form.preprocess
-    found: list[Array] = []
-    done = 0
+    known = "" if folder is None else dependences(base, views, seed, batch_size)
+    made: list[Array] = []
+    for number, start in enumerate(range(0, len(images), PART)):
+        part = images.only(np.arange(start, min(start + PART, len(images))))
+        file = None if folder is None else folder / f"{key(known, part, number)}.safetensors"
+        found = None if file is None else _kept(file)
+        if found is None:
+            batches = []
+            loader = Loader(part, READ, transform=views, seed=seed, workers=workers)
+            for batch, _ in loader.batches(number):  # so that the parts differ in their random numbers
+                batches.append(_computed(base, batch, batch_size))
+                tell(start + sum(map(len, batches)))
+            found = np.concatenate(batches)
+            if file is not None:
+                _keep(file, found)
+        else:
+            tell(start + len(part))
+        made.append(found)
+    if folder is not None:
+        _prune(folder, KEPT + len(made))
+    return np.concatenate(made)
+
+
+def _computed(base: Any, batch: NDArray[Any], count: int) -> Array:
+    """Return the features of a batch (n, V, C, H, W), of which so many views pass through the base at a time."""
+    views = batch.reshape(-1, *batch.shape[2:])
     with base.inference(), no_grad():
-        for batch, _ in Loader(images, READ, transform=views, seed=seed, workers=workers).batches(0):
-            shown = batch.reshape(-1, *batch.shape[2:])
-            pieces = (shown[start : start + batch_size] for start in range(0, len(shown), batch_size))
-            made = np.concatenate([base(see.normalise(piece)).numpy() for piece in pieces])
-            found.append(made.reshape(*batch.shape[:2], *made.shape[1:]))
-            done += len(batch)
-            tell(done)
-    made = np.concatenate(found)
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as temporary:
-            safetensors_file.write(temporary, {"features": made}, {})
-        _prune(file.parent)
-    return made
+        made = np.concatenate(
+            [
+                base(base.form.preprocess.normalise(views[start : start + count])).numpy()
+                for start in range(0, len(views), count)
+            ]
+        )
+    return made.reshape(*batch.shape[:2], *made.shape[1:])
 
 
-def key(base: Any, images: Dataset, views: Transform, seed: int, batch_size: int) -> str:
-    """Return a name for features: a hash of all that they depend on."""
+def dependences(base: Any, views: Transform, seed: int, batch_size: int) -> str:
+    """Name all that features depend on, but for the images."""
     if " at 0x" in repr(views):  # another function may stand there tomorrow
         raise OptionError(f"features: to be kept, views must say in its repr what it does, got {views!r}")
-    parts = (
-        base.config, digest(base), base.form.preprocess, views, images.digest(), seed, batch_size, jit.fingerprint()
-    )  # fmt: skip
-    return hashlib.sha256("\n".join(map(repr, parts)).encode()).hexdigest()[:32]
+    parts = (base.config, digest(base), base.form.preprocess, views, seed, batch_size, jit.fingerprint())
+    return "\n".join(map(repr, parts))
+
+
+def key(known: str, images: Dataset, number: int) -> str:
+    """Return a name for the features of one part of the images: a hash of all that they depend on."""
+    return hashlib.sha256(f"{known}\n{images.digest()}\n{number}".encode()).hexdigest()[:32]
 
 
 def cache_folder() -> Path:
@@ -176,7 +193,13 @@ def _kept(file: Path) -> Array | None:
     return made
 
 
-def _prune(folder: Path) -> None:
+def _keep(file: Path, made: Array) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as temporary:
+        safetensors_file.write(temporary, {"features": made}, {})
+
+
+def _prune(folder: Path, count: int) -> None:
     files = sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in files[KEPT:]:
+    for old in files[count:]:
         old.unlink(missing_ok=True)
