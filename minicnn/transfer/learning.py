@@ -6,7 +6,7 @@ folds of a cross-validation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -188,9 +188,9 @@ def probabilities(logits: Array) -> Array:
     return made
 
 
-def logits_of(model: Any, images: Dataset, tested: int = 2) -> Array:
+def logits_of(model: Any, images: Dataset, tested: int = 2, tell: Callable[[int], None] = lambda done: None) -> Array:
     """Return what a whole network says of each image, in 1, 2 or 10 views (see ``Views``): (N, tested, classes)."""
-    return features(model, images, Views(model.form.preprocess, tested))
+    return features(model, images, Views(model.form.preprocess, tested), tell=tell)
 
 
 def head_logits(head: Module, made: Array) -> Array:

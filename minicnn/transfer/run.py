@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from minicnn.inspect.sheets import draw_sheet
 from minicnn.models import pretrained
 from minicnn.train.evaluation import Measures, measure
 from minicnn.train.job import Reader
+from minicnn.train.progress import counting
 from minicnn.transfer.head import default_head, with_head
 from minicnn.transfer.learning import logits_of, probabilities
 from minicnn.transfer.plan import CONFIG, KIND, Plan, load_plan
@@ -88,9 +90,12 @@ class TransferRun:
         first: Array = self.probabilities(photo)[0]
         return first
 
-    def probabilities(self, images: Dataset) -> Array:
-        """Return the probability of each class for each image, (N, classes): the mean over its views."""
-        return probabilities(logits_of(self.model, images, self.tested))
+    def probabilities(self, images: Dataset, tell: Callable[[int], None] = lambda done: None) -> Array:
+        """Return the probability of each class for each image, (N, classes): the mean over its views.
+
+        ``tell`` hears how many are done.
+        """
+        return probabilities(logits_of(self.model, images, self.tested, tell))
 
 
 def open_run(folder: str | Path) -> TransferRun | Reader:
@@ -108,7 +113,9 @@ def open_run(folder: str | Path) -> TransferRun | Reader:
     return TransferRun(folder) if kind == KIND else Reader(folder)
 
 
-def evaluate_run(folder: str | Path, path: str | Path, out: Path, *, skip: bool = False) -> tuple[Measures, list[str]]:
+def evaluate_run(
+    folder: str | Path, path: str | Path, out: Path, *, skip: bool = False, progress: bool = True
+) -> tuple[Measures, list[str]]:
     """Test the network of a run on images whose classes are known, and write the result into a folder.
 
     Parameters
@@ -121,6 +128,8 @@ def evaluate_run(folder: str | Path, path: str | Path, out: Path, *, skip: bool 
         Gets evaluation.json, confusion.png, roc.png, reliability.png and mistakes.png.
     skip : bool
         Go on without files that cannot be read.
+    progress : bool
+        Show a bar.
 
     Returns
     -------
@@ -136,7 +145,8 @@ def evaluate_run(folder: str | Path, path: str | Path, out: Path, *, skip: bool 
     """
     run = open_run(folder)
     part = folders.readable(folders.open_test(path, run.classes, read=run.open), skip=skip)
-    chances = run.probabilities(part.validation)
+    with counting("Images", len(part.validation), "image", shown=progress) as done:
+        chances = run.probabilities(part.validation, done)
     found = measure(part.validation.labels, chances, run.classes)
     make_folder(out)
     draw_test(found, chances, part.validation, run.classes, out)
