@@ -62,7 +62,7 @@ def test_the_readme_s_code(code, place):
         exec(compile(code, "README.md", "exec"), names)
     text = printed.getvalue()
     if "transfer" in code:
-        assert names["model"](np.zeros((1, 3, 224, 224), np.float32)).shape == (1, 2)
+        assert re.search(r"^ants .* 4\nbees .* 4$", text, re.M)
         return
     if "digits right" in code:
         assert int(re.match(r"(\d+) % of 360 digits right", text)[1]) > 90

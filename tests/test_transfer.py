@@ -13,7 +13,6 @@ from minicnn.data import ArrayDataset, Loader, augmentation
 from minicnn.errors import OptionError, ShapeError
 from minicnn.transfer import Views, features, learning, one_view
 from minicnn.transfer.features import KEPT, dependences, key
-from minicnn.transfer.plan import FineTune
 
 RNG = np.random.default_rng(0)
 
@@ -331,7 +330,7 @@ def test_one_view_is_drawn_evenly():
 def test_early_stages_learn_slowly(base):
     model = transfer.with_head(base, transfer.default_head(base, 2))
     transfer.unfreeze(model, since="stage2")
-    groups = learning.rates(model, FineTune("stage2", lr=0.01, decay=0.5))
+    groups = transfer.rates(model, 0.01, 0.5)
     assert [group["lr"] for group in groups] == [0.0025, 0.005, 0.01]
     assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in transfer.trainable(model)}
 

@@ -10,6 +10,8 @@ from minicnn.train.callback import Callback as Callback
 from minicnn.train.callback import KeepBest as KeepBest
 from minicnn.train.callback import Run as Run
 from minicnn.train.checkpoint import Checkpoint as Checkpoint
+from minicnn.train.evaluation import Measures as Measures
+from minicnn.train.evaluation import measure as measure
 from minicnn.train.fit import Evaluation as Evaluation
 from minicnn.train.fit import evaluate as evaluate
 from minicnn.train.fit import fit as fit

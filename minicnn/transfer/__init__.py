@@ -19,6 +19,10 @@ from minicnn.transfer.head import Standardize as Standardize
 from minicnn.transfer.head import default_head as default_head
 from minicnn.transfer.head import linear_head as linear_head
 from minicnn.transfer.head import with_head as with_head
+from minicnn.transfer.learning import PartsOf as PartsOf
+from minicnn.transfer.learning import logits_of as logits_of
+from minicnn.transfer.learning import probabilities as probabilities
+from minicnn.transfer.learning import rates as rates
 
 if TYPE_CHECKING:
     from minicnn.transfer.estimator import TransferClassifier as TransferClassifier

@@ -146,7 +146,7 @@ def tuning(model: Module, choice: FineTune) -> tuple[Optimizer, Schedule]:
     """Make the optimiser and the schedule of fine-tuning for what is not frozen."""
     fall = schedules.Cosine(choice.epochs)
     return (
-        SGD(rates(model, choice), lr=choice.lr, momentum=0.9, weight_decay=choice.weight_decay),
+        SGD(rates(model, choice.lr, choice.decay), lr=choice.lr, momentum=0.9, weight_decay=choice.weight_decay),
         schedules.Warmup(choice.warmup, fall) if choice.warmup else fall,
     )
 
@@ -171,14 +171,31 @@ def train_network(
     )  # fmt: skip
 
 
-def rates(model: Module, choice: FineTune) -> list[dict[str, Any]]:
-    """Group the parameters by stage: the head has the full rate, each stage before it ``decay`` of the next one's."""
+def rates(model: Module, lr: float, decay: float = 0.7) -> list[dict[str, Any]]:
+    """Group the parameters that are not frozen by stage, each with its own rate, as an optimiser takes them.
+
+    Parameters
+    ----------
+    model : Module
+    lr : float
+        Of the last stage.
+    decay : float
+        What each stage's rate is of that of the stage after it (Howard and Ruder 2018, section 3.2, have 1 / 2.6).
+
+    Examples
+    --------
+    >>> from minicnn.transfer import freeze
+    >>> model = models.create("lenet5")
+    >>> _ = freeze(model, until="C3")
+    >>> [group["lr"] for group in rates(model, 0.1, 0.5)]
+    [0.025, 0.05, 0.1]
+    """
     groups = []
-    rate = choice.lr
+    rate = lr
     for _, stage in reversed(list(model.named_children())):
         if parameters := trainable(stage):
             groups.append({"params": parameters, "lr": rate})
-            rate *= choice.decay
+            rate *= decay
     return groups[::-1]
 
 

@@ -54,7 +54,7 @@ class FineTune:
     lr : float
         Of the head; SGD with momentum 0.9, the rate falls along half a cosine.
     decay : float
-        What each stage's rate is of that of the stage after it (Howard and Ruder 2018, section 3.2, have 1 / 2.6).
+        What each stage's rate is of that of the stage after it.
     warmup : float
         Epochs in which the rate rises from 0.
     weight_decay, smoothing : float
