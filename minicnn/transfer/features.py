@@ -10,8 +10,11 @@ weights, the preprocessing, the views, the contents of the photos, and the kerne
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -189,7 +192,8 @@ def _kept(file: Path) -> Array | None:
         made = np.array(weights.open(file)["features"].read())
     except (LoadError, KeyError):
         return None
-    os.utime(file)
+    with suppress(OSError):  # another run may have pruned it just now
+        os.utime(file)
     return made
 
 
@@ -200,6 +204,11 @@ def _keep(file: Path, made: Array) -> None:
 
 
 def _prune(folder: Path, count: int) -> None:
-    files = sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in files[count:]:
+    def age(path: Path) -> float:
+        try:
+            return time.time() - path.stat().st_mtime
+        except OSError:  # another run has pruned it
+            return math.inf
+
+    for old in sorted(folder.glob("*.safetensors"), key=age)[count:]:
         old.unlink(missing_ok=True)
