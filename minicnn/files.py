@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from minicnn.errors import SaveError
 
@@ -61,6 +63,17 @@ def write_atomically(path: str | Path, content: bytes, *, keep: Path | None = No
     """
     with replacing(path, keep=keep) as temporary:
         temporary.write_bytes(content)
+
+
+def write_json(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write facts as JSON that people can read, all or nothing.
+
+    Raises
+    ------
+    SaveError
+        If it cannot be written.
+    """
+    write_atomically(path, (json.dumps(facts, indent=2) + "\n").encode())
 
 
 def make_folder(path: Path) -> None:

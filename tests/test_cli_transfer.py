@@ -15,12 +15,13 @@ import pytest
 from PIL import Image
 
 from minicnn import manual_seed, models, weights
-from minicnn.errors import OptionError
+from minicnn.errors import LoadError, OptionError
 from minicnn.train.memory import check_memory
 from minicnn.transfer import freeze
 from minicnn.transfer.job import run_plan
 from minicnn.transfer.plan import FineTune, make_plan
 from minicnn.transfer.run import TransferRun, open_run
+from minicnn.weights import safetensors_file
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 ANTS_AND_BEES = SHARED / "hymenoptera"
@@ -166,6 +167,20 @@ def test_the_network_of_a_run_in_python(place, run):
     chances = opened.read(place / "photos/val/upright/0.png")
     assert chances.shape == (2,)
     assert chances.sum() == pytest.approx(1)
+
+
+def test_another_network_in_the_folder_of_a_run(place, run, tmp_path):
+    shutil.copy(place / "whole/config.json", tmp_path)
+    resnet = weights.open(place / "resnet20.npz")
+    safetensors_file.write(tmp_path / "network.safetensors", {name: entry.read() for name, entry in resnet.items()}, {})
+    with pytest.raises(
+        LoadError, match=r"network.safetensors: is not the network of a transfer: KeyError\('classes'\)"
+    ):
+        open_run(tmp_path)
+
+
+def test_dropout_that_leaves_little_is_no_warning_before_anything_is_learnt(place, tmp_path):
+    minicnn(*OPTIONS, "--dropout", 0.95, "--out", tmp_path / "run", cwd=place)  # of which a warning would be an error
 
 
 def killed(place, out, where, delay):

@@ -187,3 +187,19 @@ def test_roc_curves(tmp_path, classes):
     drawn = [np.asarray(PIL.Image.open(tmp_path / name).convert("RGB")) for name in ("a.png", "b.png")]
     assert min(drawn[0].shape[:2]) > 400
     assert (drawn[0] != drawn[1]).any() == (classes > 1)  # of one class there is no curve
+
+
+def test_roc_curves_of_what_is_none(tmp_path):
+    from minicnn.inspect import draw_roc
+
+    names, path = ("a", "b"), tmp_path / "a.png"
+    for labels, chances, error, text in (
+        ([0, 1, 1], [[0.5, 0.5]], ShapeError, r"probabilities must be \(N, classes\) for labels \(N,\)"),
+        ([0, 1], [[0.5, 0.2, 0.3]] * 2, ShapeError, "names must be one per class, got 2 for 3 classes"),
+        ([0, 1], [[0.5, np.nan]] * 2, NotFiniteError, "probabilities must be finite, 2 are not"),
+        ([0, 2], [[0.5, 0.5]] * 2, LabelError, r"labels must be integers in 0 .. 1"),
+    ):
+        with pytest.raises(error, match=f"draw_roc: {text}"):
+            draw_roc(labels, chances, names, path)
+    with pytest.raises(OptionError, match=r"must end in .png, .jpg, .svg or .pdf"):
+        draw_roc([0, 1], [[0.5, 0.5]] * 2, names, tmp_path / "a")

@@ -10,7 +10,7 @@ import minicnn.functional as F
 from minicnn import models, nn, random, train, transfer
 from minicnn.autograd import no_grad
 from minicnn.data import ArrayDataset, Loader, augmentation
-from minicnn.errors import OptionError, ShapeError
+from minicnn.errors import DTypeError, OptionError, ShapeError
 from minicnn.transfer import Views, features, learning, one_view
 from minicnn.transfer.features import KEPT, dependences, key
 
@@ -284,6 +284,23 @@ def test_views_that_do_not_say_what_they_do_are_not_kept(base, tmp_path):
     assert features(base, photos(), views).shape == (7, 1, 16)
     with pytest.raises(OptionError, match="views must say in its repr what it does, got <function"):
         features(base, photos(), views, folder=tmp_path)
+
+
+def test_what_no_features_are_made_of(base):
+    views = Views(base.form.preprocess)
+    with pytest.raises(OptionError, match="features: there must be at least one image, got none"):
+        features(base, photos().only([]), views)
+    with pytest.raises(OptionError, match=r"features: batch_size must be >= 1 .*, got 0"):
+        features(base, photos(), views, batch_size=0)
+    with pytest.raises(DTypeError, match=r"an image must be uint8 in 0 .. 255, got float64"):
+        features(base, ArrayDataset(np.zeros((2, 3, 40, 40)), [0, 1]), views)
+    with pytest.raises(ShapeError, match=r"an image must have shape \(H, W\) or \(1 or 3, H, W\), got \(2, 40, 40\)"):
+        features(base, ArrayDataset(np.zeros((2, 2, 40, 40), np.uint8), [0, 1]), views)
+    with pytest.raises(ShapeError, match=r"logits must have shape \(N, views, classes\), got \(2,\)"):
+        transfer.probabilities(np.zeros(2))
+    for options in ({"lr": -1.0}, {"lr": 0.1, "decay": 0.0}):
+        with pytest.raises(OptionError, match=r"rates: (lr|decay) must be > 0 and finite, got (-1|0).0"):
+            transfer.rates(base, **options)
 
 
 def test_only_some_files_of_features_are_kept(base, tmp_path):

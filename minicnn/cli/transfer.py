@@ -134,16 +134,15 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 
 def _summary(report: dict[str, Any], plan: Plan) -> str:
     """Write the figures that matter as a table."""
+    from minicnn.train.evaluation import class_table
+
     found, frozen = report["val"], report["frozen"]
     low, high = found["accuracy_interval"]
     lines = [
         "", f"Validation accuracy {100 * found['accuracy']:.1f} % of {found['count']} images (95 %: {100 * low:.1f} .. "
         f"{100 * high:.1f}), loss {found['loss']:.3f}, ECE {100 * found['ece']:.1f} %", "",
-        f"{'class':20s}precision  recall      F1  images",
+        *class_table(found["classes"].items(), "class", 18),
     ]  # fmt: skip
-    for name, row in found["classes"].items():
-        figures = ("-" if row[key] is None else f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
-        lines.append("{:20s}{:>9s}  {:>6s}  {:>6s}  {:6d}".format(name[:19], *figures, row["support"]))
     if "folds" in report:
         folds = report["folds"]
         lines += [

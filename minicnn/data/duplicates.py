@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minicnn.data.pictures import picture_of
 from minicnn.errors import import_extra
 
 DISTANCE = 4  # bits of 64 in which copies may differ
@@ -62,6 +63,4 @@ def near_duplicates(images: Iterable[NDArray[Any]], *, distance: int = DISTANCE)
 def _shrunk(image: NDArray[Any]) -> NDArray[np.uint8]:
     """Return an image as 8 rows of 9 grey pixels."""
     pillow = import_extra("PIL.Image", "finding images that look alike")
-    pixels = image if image.ndim == 2 else image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
-    grey = pillow.fromarray(np.ascontiguousarray(pixels)).convert("L")
-    return np.asarray(grey.resize((9, 8), pillow.Resampling.BILINEAR))
+    return np.asarray(picture_of(image).convert("L").resize((9, 8), pillow.Resampling.BILINEAR))

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from minicnn.errors import LoadError, import_extra
+from minicnn.errors import DTypeError, LoadError, ShapeError, import_extra
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # some of Pillow's others start programs (EPS)
 MOST_PIXELS = 50_000_000  # three bytes each, while they are read
@@ -55,6 +56,27 @@ def open_picture(path: str | Path, *, upright: bool = True) -> Any:
     except Exception as error:  # whatever a decoder raises: OSError, SyntaxError, struct.error, ...
         reason = getattr(error, "strerror", None)
         raise LoadError(path, f"cannot be read: {reason}" if reason else f"damaged: {error}") from error
+
+
+def picture_of(image: NDArray[Any]) -> Any:
+    """Return bytes (H, W) or (C, H, W), with C 1 or 3, as a Pillow image.
+
+    Raises
+    ------
+    DTypeError, ShapeError
+        If it is none such.
+
+    Examples
+    --------
+    >>> picture_of(np.zeros((3, 20, 30), np.uint8)).size
+    (30, 20)
+    """
+    if image.dtype != np.uint8:
+        raise DTypeError(f"an image must be uint8 in 0 .. 255, got {image.dtype}")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[0] not in (1, 3)):
+        raise ShapeError(f"an image must have shape (H, W) or (1 or 3, H, W), got {image.shape}")
+    rows = image if image.ndim == 2 else image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
+    return import_extra("PIL.Image", "pictures").fromarray(np.ascontiguousarray(rows))
 
 
 def frames(path: str | Path) -> int:

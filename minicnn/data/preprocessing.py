@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minicnn.data.pictures import picture_of
 from minicnn.errors import DTypeError, OptionError, ShapeError, import_extra
 
 Image = NDArray[np.uint8]
@@ -130,8 +131,7 @@ class Preprocessing:
             return planes
         if self.channels == 3:
             return np.repeat(planes, 3, axis=0)
-        pillow = import_extra("PIL.Image", "preprocessing")
-        return np.asarray(pillow.fromarray(np.ascontiguousarray(_rows_first(planes))).convert("L"))[None]
+        return np.asarray(picture_of(planes).convert("L"))[None]
 
     def at(self, size: int, channels: int = 3) -> Preprocessing:
         """Return the same for another size of the network's input, cut out of the photo in the same proportion."""
@@ -187,7 +187,7 @@ class Preprocessing:
     def _resized(self, image: Any) -> Any:
         pillow = import_extra("PIL.Image", "preprocessing")
         if not isinstance(image, pillow.Image):
-            image = pillow.fromarray(np.ascontiguousarray(_rows_first(image)))
+            image = picture_of(image)
         image = image.convert("L" if self.channels == 1 else "RGB")
         new = (self.size, self.size)
         if self.resize is not None:
@@ -199,13 +199,6 @@ class Preprocessing:
     def _pixels(self, image: Any) -> Image:
         pixels = np.asarray(image)
         return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)
-
-
-def _rows_first(image: Image) -> Image:
-    """Turn (C, H, W) into what Pillow knows, (H, W) or (H, W, 3)."""
-    if image.ndim == 2:
-        return image
-    return image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
 
 
 def _each(images: Any) -> Iterable[Any]:

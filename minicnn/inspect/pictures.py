@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from minicnn.autograd import Array
 from minicnn.errors import OptionError, SaveError, ShapeError, import_extra
+from minicnn.train.evaluation import check_answers
 from minicnn.train.history import Row
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart too.
@@ -75,7 +76,7 @@ def short(line: str) -> str:
 
 
 def draw_curves(history: Iterable[Row], path: str | Path, *, title: str = "") -> None:
-    """Draw loss and errors over the epochs, of training and validation, into a PNG file.
+    """Draw loss and errors over the epochs, of training and validation, into a file.
 
     The scale is logarithmic: from 2 % errors to 1 % is as far as from 20 % to 10 %.
 
@@ -83,12 +84,14 @@ def draw_curves(history: Iterable[Row], path: str | Path, *, title: str = "") ->
     ----------
     history : History, or other iterable of Row
     path : str or Path
-        The file to write.
+        The file to write: .png, .jpg, .svg or .pdf.
     title : str
         Stands above the picture.
 
     Raises
     ------
+    OptionError
+        If the file's ending is unknown.
     MissingExtraError
         If matplotlib is not installed.
     SaveError
@@ -159,7 +162,7 @@ def _logarithmic(axes: Any, values: Sequence[float]) -> None:
 
 
 def draw_confusion(matrix: ArrayLike, names: Sequence[str], path: str | Path, *, title: str = "") -> None:
-    """Draw a confusion matrix into a PNG file: rows are the true classes, columns the answers.
+    """Draw a confusion matrix into a file: rows are the true classes, columns the answers.
 
     Right answers (the diagonal) are blue, mistakes orange; the shade is the share of the true class, on a
     square-root scale, so that a single mistake among fifty can be seen. Of more than 50 classes only the shades are
@@ -172,7 +175,7 @@ def draw_confusion(matrix: ArrayLike, names: Sequence[str], path: str | Path, *,
     names : sequence of str
         The classes' names.
     path : str or Path
-        The file to write.
+        The file to write: .png, .jpg, .svg or .pdf.
     title : str
         Stands above the picture; how many are wrong by default.
 
@@ -180,6 +183,8 @@ def draw_confusion(matrix: ArrayLike, names: Sequence[str], path: str | Path, *,
     ------
     ShapeError
         If the matrix is not (C, C) for C names.
+    OptionError
+        If the file's ending is unknown.
     MissingExtraError
         If matplotlib is not installed.
     SaveError
@@ -233,19 +238,21 @@ def _name_cells(axes: Any, counts: Array, strength: Array, names: Sequence[str])
 
 
 def draw_reliability(bins: Sequence[Any], path: str | Path, *, title: str = "") -> None:
-    """Draw accuracy over confidence into a PNG file: on the diagonal a network is as good as it says.
+    """Draw accuracy over confidence into a file: on the diagonal a network is as good as it says.
 
     Parameters
     ----------
     bins : sequence of Bin
         As ``minicnn.train.evaluation.measure`` finds them.
     path : str or Path
-        The file to write.
+        The file to write: .png, .jpg, .svg or .pdf.
     title : str
         Stands above the picture.
 
     Raises
     ------
+    OptionError
+        If the file's ending is unknown.
     MissingExtraError
         If matplotlib is not installed.
     SaveError
@@ -278,7 +285,7 @@ def draw_reliability(bins: Sequence[Any], path: str | Path, *, title: str = "") 
 
 
 def draw_roc(labels: ArrayLike, probabilities: ArrayLike, names: Sequence[str], path: str | Path) -> None:
-    """Draw the ROC curve of each class against the rest into a PNG file.
+    """Draw the ROC curve of each class against the rest into a file.
 
     A point for each threshold of the class's probability (Fawcett 2006, "An introduction to ROC analysis", section 4).
     Of two classes the second is drawn: the other's curve says the same. Of many, the five with the smallest areas are
@@ -293,10 +300,14 @@ def draw_roc(labels: ArrayLike, probabilities: ArrayLike, names: Sequence[str], 
     names : sequence of str
         Of the classes.
     path : str or Path
-        The file to write.
+        The file to write: .png, .jpg, .svg or .pdf.
 
     Raises
     ------
+    ShapeError, LabelError, NotFiniteError
+        If labels, probabilities and names do not fit each other, or a probability is not finite.
+    OptionError
+        If the file's ending is unknown, or a row of probabilities does not sum to 1.
     MissingExtraError
         If matplotlib or scikit-learn is not installed.
     SaveError
@@ -311,7 +322,8 @@ def draw_roc(labels: ArrayLike, probabilities: ArrayLike, names: Sequence[str], 
     ['roc.png']
     """
     metrics = import_extra("sklearn.metrics", "ROC curves")
-    truth, scores = np.asarray(labels), np.asarray(probabilities)
+    truth, scores = np.asarray(labels), np.asarray(probabilities, np.float64)
+    check_answers("draw_roc", truth, scores, names)
     there = np.bincount(truth, minlength=len(names))
     shown = [place for place in range(len(names))[len(names) == 2 :] if 0 < there[place] < len(truth)]
     curves = [metrics.roc_curve(truth == place, scores[:, place])[:2] for place in shown]

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.errors import ShapeError, import_extra
+from minicnn.data.pictures import picture_of
+from minicnn.errors import ShapeError
 from minicnn.inspect.pictures import figure, save, short
 
 COLUMNS = 6  # of a sheet
@@ -18,7 +19,7 @@ WIDTH, LINE, MARGIN = 1.9, 0.13, 0.14  # inches: of an image, of a line of its c
 def draw_sheet(
     images: Sequence[Any], captions: Sequence[str], path: str | Path, *, title: str = "", empty: str = ""
 ) -> None:
-    """Draw images with captions side by side into a PNG file, six in a row.
+    """Draw images with captions side by side into a file, six in a row.
 
     Parameters
     ----------
@@ -27,7 +28,7 @@ def draw_sheet(
     captions : sequence of str
         One for each, of one or two lines; long ones are cut in their middle.
     path : str or Path
-        The file to write.
+        The file to write: .png, .jpg, .svg or .pdf.
     title : str
         Stands above all.
     empty : str
@@ -37,6 +38,8 @@ def draw_sheet(
     ------
     ShapeError
         If the captions are not one per image.
+    OptionError
+        If the file's ending is unknown.
     MissingExtraError
         If matplotlib is not installed.
     SaveError
@@ -72,9 +75,6 @@ def draw_sheet(
 
 def _smaller(image: Any) -> Any:
     """Shrink an image to what can be seen on a sheet: matplotlib is slow with large ones."""
-    pillow = import_extra("PIL.Image", "a sheet of images")
-    array = np.asarray(image)
-    array = array if array.ndim == 2 else array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)
-    picture = pillow.fromarray(np.ascontiguousarray(array))
+    picture = picture_of(np.asarray(image))
     picture.thumbnail((320, 320))
     return np.asarray(picture)

@@ -5,7 +5,7 @@ scikit-learn computes what it has; the calibration error and the bootstrap are a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,22 +94,13 @@ class Measures:
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON knows it."""
-        classes = {
-            name: {"precision": p, "recall": r, "f1": f, "support": n}
-            if n
-            else {"precision": None, "recall": None, "f1": None, "support": 0}
-            for name, p, r, f, n in zip(
-                self.names, *(column.tolist() for column in (self.precision, self.recall, self.f1, self.support)),
-                strict=True,
-            )
-        }  # fmt: skip
         return {
             "count": self.count,
             "loss": self.loss,
             "accuracy": self.accuracy,
             "accuracy_interval": [self.accuracy_interval.low, self.accuracy_interval.high],
             "top5": self.top5,
-            "classes": classes,
+            "classes": dict(self._rows()),
             "macro": self.macro,
             "macro_f1_interval": [self.f1_interval.low, self.f1_interval.high],
             "weighted": self.weighted,
@@ -119,15 +110,17 @@ class Measures:
             "bins": [[bin.confidence, bin.accuracy, bin.count] for bin in self.bins],
         }
 
+    def _rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the figures of each class; where it has no images, nothing is known."""
+        columns = (column.tolist() for column in (self.precision, self.recall, self.f1, self.support))
+        for name, p, r, f, n in zip(self.names, *columns, strict=True):
+            p, r, f = (p, r, f) if n else (None, None, None)
+            yield name, {"precision": p, "recall": r, "f1": f, "support": n}
+
     def __str__(self) -> str:
-        width = max(12, *map(len, self.names))
-        lines = [f"{'':{width}}  precision  recall      F1  images"]
-        for name, p, r, f, n in zip(self.names, self.precision, self.recall, self.f1, self.support, strict=True):
-            shown = f"{p:9.3f}  {r:6.3f}  {f:6.3f}" if n else f"{'-':>9s}  {'-':>6s}  {'-':>6s}"
-            lines.append(f"{name:{width}}  {shown}  {n:6d}")
-        for name, means in (("mean", self.macro), ("weighted", self.weighted)):
-            p, r, f = means.values()
-            lines.append(f"{name:{width}}  {p:9.3f}  {r:6.3f}  {f:6.3f}  {self.count:6d}")
+        means = {"mean": self.macro, "weighted": self.weighted}
+        rows = [*self._rows(), *((name, {**row, "support": self.count}) for name, row in means.items())]
+        lines = class_table(rows)
         of_accuracy, of_f1 = (
             f"(95 %: {100 * at.low:.1f} .. {100 * at.high:.1f})" for at in (self.accuracy_interval, self.f1_interval)
         )
@@ -137,6 +130,26 @@ class Measures:
         lines += [f"ROC AUC   {self.roc_auc:8.4f}"] if self.roc_auc is not None else []
         lines += [f"loss      {self.loss:8.4f}", f"ECE       {100 * self.ece:6.2f} %"]
         return "\n".join(lines)
+
+
+def class_table(rows: Iterable[tuple[str, Mapping[str, Any]]], title: str = "", width: int = 12) -> list[str]:
+    """Write figures by class, as ``Measures.as_dict()["classes"]`` has them: a line for each, under a line of heads.
+
+    The names' column is as wide as the longest, but at least ``width``.
+
+    Examples
+    --------
+    >>> print(*class_table([("ant", {"precision": 0.5, "recall": None, "f1": None, "support": 0})]), sep="\\n")
+                  precision  recall      F1  images
+    ant               0.500       -       -       0
+    """
+    rows = list(rows)
+    width = max([width, *(len(name) for name, _ in rows)])
+    lines = [f"{title:{width}}  precision  recall      F1  images"]
+    for name, row in rows:
+        figures = ("-" if row[key] is None else f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
+        lines.append("{:{width}}  {:>9s}  {:>6s}  {:>6s}  {:6d}".format(name, *figures, row["support"], width=width))
+    return lines
 
 
 def measure(
@@ -184,11 +197,9 @@ def measure(
     (0.3, 1.0)
     """
     y, chances = np.asarray(labels), np.asarray(probabilities, np.float64)
-    _check(y, chances)
+    check_answers("measure", y, chances, names)
     count, classes = chances.shape
     called = tuple(map(str, range(classes) if names is None else names))
-    if len(called) != classes:
-        raise ShapeError(f"measure: names must be one per class, got {len(called)} for {classes} classes")
     metrics = import_extra("sklearn.metrics", "measuring a network")
     answers = chances.argmax(axis=1)
     confusion = confusion_matrix(y, answers, classes)
@@ -221,26 +232,32 @@ def measure(
     )
 
 
-def _check(labels: Array, chances: Array) -> None:
+def check_answers(op: str, labels: Array, chances: Array, names: Sequence[str] | None) -> None:
+    """Refuse probabilities that are none, labels that they do not know, and names that are not one per class.
+
+    Raises
+    ------
+    ShapeError, OptionError, LabelError, NotFiniteError
+    """
     if chances.ndim != 2 or labels.shape != chances.shape[:1]:
         raise ShapeError(
-            f"measure: probabilities must be (N, classes) for labels (N,), got {chances.shape}, {labels.shape}"
+            f"{op}: probabilities must be (N, classes) for labels (N,), got {chances.shape}, {labels.shape}"
         )
+    if names is not None and len(names) != chances.shape[1]:
+        raise ShapeError(f"{op}: names must be one per class, got {len(names)} for {chances.shape[1]} classes")
     if chances.size == 0:
-        raise OptionError("measure: there must be at least one image and one class, got " + str(chances.shape))
+        raise OptionError(f"{op}: there must be at least one image and one class, got {chances.shape}")
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= chances.shape[1]:
         raise LabelError(
-            f"measure: labels must be integers in 0 .. {chances.shape[1] - 1}, got {labels.dtype} in "
+            f"{op}: labels must be integers in 0 .. {chances.shape[1] - 1}, got {labels.dtype} in "
             f"{labels.min()} .. {labels.max()}"
         )
     if not np.isfinite(chances).all():
-        raise NotFiniteError(f"measure: probabilities must be finite, {(~np.isfinite(chances)).sum()} are not")
+        raise NotFiniteError(f"{op}: probabilities must be finite, {(~np.isfinite(chances)).sum()} are not")
     sums = chances.sum(axis=1)
     if chances.min() < 0 or abs(sums - 1).max() > 1e-3:
         row = int(abs(sums - 1).argmax())
-        raise OptionError(
-            f"measure: rows of probabilities must be >= 0 and sum to 1, row {row} sums to {sums[row]:.4g}"
-        )
+        raise OptionError(f"{op}: rows of probabilities must be >= 0 and sum to 1, row {row} sums to {sums[row]:.4g}")
 
 
 def _bins(confidence: Array, right: Array) -> tuple[Bin, ...]:

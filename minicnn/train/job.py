@@ -7,7 +7,6 @@ the network's form, and where a data set wants something else, from ``DATASETS``
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -20,8 +19,8 @@ from minicnn import data, models, nn, random
 from minicnn.autograd import Array, no_grad
 from minicnn.data.dataset import Dataset
 from minicnn.data.loader import Transform
-from minicnn.errors import LoadError, OptionError, import_extra, nearest
-from minicnn.files import make_folder, write_atomically
+from minicnn.errors import OptionError, import_extra, nearest
+from minicnn.files import make_folder, write_json
 from minicnn.inspect.pictures import draw_confusion, draw_curves
 from minicnn.train.callback import Callback, Run
 from minicnn.train.fit import Evaluation, evaluate, fit
@@ -29,9 +28,7 @@ from minicnn.train.history import History
 from minicnn.train.memory import check_memory
 from minicnn.train.metrics import confusion_matrix
 from minicnn.train.recipe import OPTIMIZERS, make_optimizer, make_schedule
-from minicnn.train.run_folder import holds_checkpoint, load_checkpoint
-
-CONFIG = "config.json"
+from minicnn.train.run_folder import CONFIG, holds_checkpoint, load_checkpoint, read_config
 
 
 @dataclass(frozen=True)
@@ -204,7 +201,7 @@ def run_plan(
     title = f"{plan.model['name']} ({plan.model['form']}) on {plan.data}"
     started(f"Training {title} into {out}")
     make_folder(out)
-    write_atomically(out / CONFIG, (json.dumps(asdict(plan), indent=2) + "\n").encode())
+    write_json(out / CONFIG, asdict(plan))
     history = fit(
         model, batches, optimizer=optimizer, schedule=schedule, epochs=plan.epochs, validation=held_out, out=out,
         resume=resume, progress=progress, callbacks=[_Record(out)],
@@ -225,16 +222,11 @@ def load_plan(folder: str | Path) -> Plan:
     LoadError
         If the folder holds none, or it is damaged.
     """
-    path = Path(folder) / CONFIG
-    try:
-        plan = Plan(**json.loads(path.read_text()))
+    with read_config(folder, "a run's plan") as facts:
+        plan = Plan(**facts)
         if plan.data not in DATASETS or not {"name", "form"} <= plan.model.keys() or "lr" not in plan.optimizer:
             raise ValueError("it was changed by hand, or by another version")
-        return plan
-    except FileNotFoundError:
-        raise LoadError(folder, f"is not the folder of a run: it has no {CONFIG}") from None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise LoadError(path, f"cannot be read as a run's plan: {error}") from error
+    return plan
 
 
 class Reader:

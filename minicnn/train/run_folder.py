@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from minicnn.errors import LoadError, SaveError, VersionError
 from minicnn.train.checkpoint import Checkpoint
 
+CONFIG = "config.json"  # the choices of a run
 CURRENT, PREVIOUS, CORRUPT = "checkpoint.safetensors", "previous.safetensors", "corrupt.safetensors"
 
 if sys.platform == "win32":
@@ -25,6 +29,24 @@ else:
 
     def _lock(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def read_config(folder: str | Path, what: str) -> Iterator[dict[str, Any]]:
+    """Give the choices of the run in a folder to a block that makes ``what`` of them.
+
+    Raises
+    ------
+    LoadError
+        If the folder holds none, or the block cannot use them.
+    """
+    path = Path(folder) / CONFIG
+    try:
+        yield json.loads(path.read_text())
+    except FileNotFoundError:
+        raise LoadError(folder, f"is not the folder of a run: it has no {CONFIG}") from None
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise LoadError(path, f"cannot be read as {what}: {error}") from error
 
 
 class RunFolder:

@@ -103,9 +103,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             weight_decay=self.weight_decay, smoothing=self.smoothing,
         )  # fmt: skip
         made = self._features(samples, seed, self.views)
-        head = linear_head(made.shape[2], len(self.classes_), dropout=self.dropout)
-        if len(self.classes_) > 1:  # else there is nothing to learn
+        if len(self.classes_) > 1:
             head, _ = train_head(choice, made, labels, len(self.classes_), seed=seed)
+        else:  # there is nothing to learn
+            head = linear_head(made.shape[2], 1, dropout=self.dropout)
         self.head_ = head.state_dict()
         return self
 

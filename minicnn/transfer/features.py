@@ -31,6 +31,7 @@ from minicnn.data.loader import Transform
 from minicnn.data.preprocessing import Preprocessing
 from minicnn.errors import LoadError, OptionError, import_extra
 from minicnn.files import replacing
+from minicnn.functional import check
 from minicnn.kernels import jit
 from minicnn.transfer.freezing import digest
 from minicnn.weights import safetensors_file
@@ -127,8 +128,12 @@ def features(
     LoadError
         If a photo cannot be read.
     OptionError
-        If features are to be kept, and the repr of ``views`` has an address instead of what it does.
+        If there are no images, ``batch_size`` is below 1, or features are to be kept and the repr of ``views`` has an
+        address instead of what it does.
     """
+    check.integer("features", "batch_size", batch_size, 1)
+    if len(images) == 0:
+        raise OptionError("features: there must be at least one image, got none")
     known = "" if folder is None else dependences(base, views, seed, batch_size)
     made: list[Array] = []
     for number, start in enumerate(range(0, len(images), PART)):

@@ -8,8 +8,8 @@ bits.
 
 from __future__ import annotations
 
-import json
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +25,7 @@ from minicnn.data import folders, near_duplicates
 from minicnn.data.dataset import Dataset
 from minicnn.data.folders import Parts
 from minicnn.errors import OptionError, import_extra
-from minicnn.files import make_folder, write_atomically
+from minicnn.files import make_folder, write_json
 from minicnn.inspect.pictures import draw_curves
 from minicnn.train import AdamW, History, schedules
 from minicnn.train.evaluation import measure
@@ -157,14 +157,15 @@ def run_plan(
         "network": digest(network),
         "seconds": clock.seconds,
     }
-    write_atomically(out / REPORT, (json.dumps(report, indent=2) + "\n").encode())
+    write_json(out / REPORT, report)
     return report
 
 
 def _check(plan: Plan, base: Any, labels: Array, classes: int) -> None:
     """Find out now what would fail after all features are computed, by doing it for nothing."""
     numbers = np.arange(classes)
-    train_head(replace(plan.head, epochs=1), numbers[:, None, None].astype(np.float32), numbers, classes, seed=0)
+    with warnings.catch_warnings(action="ignore"):  # such as of dropout that leaves nothing: it is of numbers for show
+        train_head(replace(plan.head, epochs=1), numbers[:, None, None].astype(np.float32), numbers, classes, seed=0)
     if plan.folds:
         divide(labels, plan.folds, plan.seed)
     if plan.fine_tune is not None:

@@ -23,8 +23,8 @@ from minicnn.data.augmentation.image import Image
 from minicnn.data.dataset import Dataset
 from minicnn.data.loader import Mix
 from minicnn.data.preprocessing import Preprocessing
-from minicnn.errors import import_extra
-from minicnn.functional import cross_entropy
+from minicnn.errors import OptionError, ShapeError, import_extra
+from minicnn.functional import check, cross_entropy
 from minicnn.nn import Module
 from minicnn.train import SGD, AdamW, Callback, History, KeepBest, Optimizer, fit, schedules
 from minicnn.train.schedules import Schedule
@@ -182,6 +182,11 @@ def rates(model: Module, lr: float, decay: float = 0.7) -> list[dict[str, Any]]:
     decay : float
         What each stage's rate is of that of the stage after it (Howard and Ruder 2018, section 3.2, have 1 / 2.6).
 
+    Raises
+    ------
+    OptionError
+        If one is not > 0 and finite.
+
     Examples
     --------
     >>> from minicnn.transfer import freeze
@@ -190,6 +195,9 @@ def rates(model: Module, lr: float, decay: float = 0.7) -> list[dict[str, Any]]:
     >>> [group["lr"] for group in rates(model, 0.1, 0.5)]
     [0.025, 0.05, 0.1]
     """
+    for name, value in (("lr", lr), ("decay", decay)):
+        if not check.number("rates", name, value) > 0:
+            raise OptionError(f"rates: {name} must be > 0 and finite, got {value}")
     groups = []
     rate = lr
     for _, stage in reversed(list(model.named_children())):
@@ -200,7 +208,15 @@ def rates(model: Module, lr: float, decay: float = 0.7) -> list[dict[str, Any]]:
 
 
 def probabilities(logits: Array) -> Array:
-    """Average over the views of each image: logits (N, V, classes) -> probabilities (N, classes)."""
+    """Average over the views of each image: logits (N, V, classes) -> probabilities (N, classes).
+
+    Raises
+    ------
+    ShapeError
+        If the logits have another number of axes.
+    """
+    if logits.ndim != 3:
+        raise ShapeError(f"probabilities: logits must have shape (N, views, classes), got {logits.shape}")
     made: Array = softmax(logits.astype(np.float64), axis=-1).mean(axis=1)
     return made
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from minicnn import models
-from minicnn.errors import LoadError, OptionError
-from minicnn.files import write_atomically
+from minicnn.errors import OptionError
+from minicnn.files import write_json
 from minicnn.models import pretrained
+from minicnn.train.run_folder import CONFIG, read_config
 
-CONFIG = "config.json"
 KIND = "transfer"
 
 
@@ -123,8 +122,7 @@ class Plan:
 
     def write(self, folder: Path) -> None:
         """Write config.json."""
-        text = json.dumps({"kind": KIND, **asdict(self)}, indent=2)
-        write_atomically(folder / CONFIG, (text + "\n").encode())
+        write_json(folder / CONFIG, {"kind": KIND, **asdict(self)})
 
 
 def make_plan(
@@ -170,14 +168,9 @@ def load_plan(folder: str | Path) -> Plan:
     LoadError
         If the folder holds none, or it is damaged.
     """
-    path = Path(folder) / CONFIG
-    try:
-        facts = json.loads(path.read_text())
+    with read_config(folder, "the plan of a transfer") as facts:
         if facts.pop("kind", None) != KIND:
             raise ValueError("it is no run of `minicnn transfer`")
         head, tuned = Head(**facts.pop("head")), facts.pop("fine_tune")
-        return Plan(**facts, head=head, fine_tune=None if tuned is None else FineTune(**tuned))
-    except FileNotFoundError:
-        raise LoadError(folder, f"is not the folder of a run: it has no {CONFIG}") from None
-    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise LoadError(path, f"cannot be read as the plan of a transfer: {error}") from error
+        plan = Plan(**facts, head=head, fine_tune=None if tuned is None else FineTune(**tuned))
+    return plan

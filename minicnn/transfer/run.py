@@ -15,16 +15,17 @@ from minicnn.data import folders
 from minicnn.data.dataset import Dataset, Photos
 from minicnn.data.pictures import read_photo
 from minicnn.errors import LoadError
-from minicnn.files import make_folder, replacing, write_atomically
+from minicnn.files import make_folder, replacing, write_json
 from minicnn.inspect.pictures import draw_confusion, draw_reliability, draw_roc
 from minicnn.inspect.sheets import draw_sheet
 from minicnn.models import pretrained
 from minicnn.train.evaluation import Measures, measure
 from minicnn.train.job import Reader
 from minicnn.train.progress import counting
-from minicnn.transfer.head import default_head, with_head
+from minicnn.train.run_folder import CONFIG
+from minicnn.transfer.head import linear_head, with_head
 from minicnn.transfer.learning import logits_of, probabilities
-from minicnn.transfer.plan import CONFIG, KIND, Plan, load_plan
+from minicnn.transfer.plan import KIND, Plan, load_plan
 from minicnn.weights import safetensors_file
 
 NETWORK = "network.safetensors"
@@ -61,10 +62,15 @@ class TransferRun:
         if not file.exists():
             raise LoadError(folder, f"holds no {NETWORK} yet: its run is not finished (--resume goes on with it)")
         source = weights.open(file)
-        self.classes, self.tested = tuple(json.loads(source.metadata["classes"])), plan.tested
+        try:
+            self.classes = tuple(json.loads(source.metadata["classes"]))
+            (features,) = source["head.scale.mean"].shape
+        except (KeyError, ValueError) as error:
+            raise LoadError(file, f"is not the network of a transfer: {error!r}") from None
+        self.tested = plan.tested
         with nn.init.using(nn.init.zeros):
-            base = models.create(**plan.model)
-            self.model: Any = with_head(base, default_head(base, len(self.classes), dropout=plan.head.dropout))
+            head = linear_head(features, len(self.classes), dropout=plan.head.dropout)
+            self.model: Any = with_head(models.create(**plan.model), head)
         self.model.load_state_dict({name: entry.read() for name, entry in source.items()})
         self.model.eval()
 
@@ -157,7 +163,7 @@ def evaluate_run(
         for row, label in enumerate(part.validation.labels)
     ]  # fmt: skip
     facts = {"run": str(folder), "data": str(path), "notes": part.notes, **found.as_dict(), "images": rows}
-    write_atomically(out / "evaluation.json", (json.dumps(facts, indent=2) + "\n").encode())
+    write_json(out / "evaluation.json", facts)
     return found, part.notes
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minicnn.data.augmentation.image import Augmentation, Image, rectangle, stored, top
+from minicnn.data.augmentation.image import Augmentation, Image, filling, rectangle, stored, top
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,7 @@ class Cutout(Augmentation):
         side = round(self.share * min(h, w))
         y, x = int(rng.integers(h)) - side // 2, int(rng.integers(w)) - side // 2
         made = image.copy()
-        made[:, max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)] = stored(
-            np.asarray(self.fill * top(image)), image
-        )
+        made[:, max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)] = filling(self.fill, image)
         return made
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.data.augmentation.image import Augmentation, Image, rectangle, stored, top
+from minicnn.data.augmentation.image import Augmentation, Image, filling, rectangle, top
 from minicnn.data.preprocessing import INTERPOLATIONS
 from minicnn.errors import OptionError, ShapeError
 from minicnn.kernels import twin
@@ -82,7 +82,7 @@ class PadAndCrop(Augmentation):
     def apply(self, image: Image, rng: np.random.Generator) -> Image:
         """Pad, and draw the part."""
         border = ((0, 0), (self.padding, self.padding), (self.padding, self.padding))
-        padded = np.pad(image, border, constant_values=stored(np.asarray(self.fill * top(image)), image))
+        padded = np.pad(image, border, constant_values=filling(self.fill, image))
         h, w = image.shape[1:] if self.size is None else (self.size, self.size)
         if h > padded.shape[1] or w > padded.shape[2]:
             raise ShapeError(

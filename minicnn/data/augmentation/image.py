@@ -96,6 +96,11 @@ def top(image: Image) -> float:
     return 255.0 if image.dtype == np.uint8 else 1.0
 
 
+def filling(share: float, like: Image) -> Image:
+    """Return a share of white as a pixel of an image."""
+    return stored(np.asarray(share * top(like)), like)
+
+
 def stored(values: NDArray[Any], like: Image) -> Image:
     """Bring numbers into the range and dtype of an image; bytes are rounded."""
     made: Image = np.clip(np.floor(values + 0.5), 0, 255) if like.dtype == np.uint8 else np.clip(values, 0, 1)

@@ -147,8 +147,7 @@ class TrivialAugment(Augmentation):
 
     def apply(self, image: Image, rng: np.random.Generator) -> Image:
         """Draw and change."""
-        made = _drawn(image, WIDE, rng.integers(31) / 30, rng)
-        return made
+        return _drawn(image, WIDE, rng.integers(31) / 30, rng)
 
 
 # ------------------------------------------------------------------------------- for the test
